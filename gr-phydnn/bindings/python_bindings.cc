@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright 2026 the gr-phydnn authors
+ */
+#include <pybind11/pybind11.h>
+
+namespace py = pybind11;
+
+void bind_numerology(py::module& m);
+void bind_frame_transmitter(py::module& m);
+void bind_frame_synchronizer(py::module& m);
+void bind_csi_estimator(py::module& m);
+void bind_equalizer(py::module& m);
+void bind_kernels_waveform(py::module& kernels);
+
+PYBIND11_MODULE(phydnn_python, m)
+{
+    py::module::import("gnuradio.gr"); // the base classes of the blocks
+
+    bind_numerology(m);
+    bind_frame_transmitter(m);
+    bind_frame_synchronizer(m);
+    bind_csi_estimator(m);
+    bind_equalizer(m);
+
+    auto kernels =
+        m.def_submodule("kernels", "The signal processing without the scheduler: arrays in, arrays out.");
+    bind_kernels_waveform(kernels);
+}
