@@ -35,7 +35,6 @@ def build_app(command: str | None = None) -> typer.Typer:
     app = typer.Typer(
         name="phydnn",
         help="Neural networks over the air, with GNU Radio.",
-        no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
     )
@@ -61,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     0 when all went well; 1 for a failed run; 2 for bad arguments or input. Errors go to stderr
     in one sentence.
     """
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    arguments = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     command = next((word for word in arguments if not word.startswith("-")), None)
     try:
         status = build_app(command)(args=arguments, prog_name="phydnn", standalone_mode=False)
