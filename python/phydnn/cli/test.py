@@ -48,7 +48,12 @@ class Tally:
 
 def test(
     only: Annotated[
-        str, typer.Option("--only", metavar="PART,...", help="Run these parts: blocks, library, flowgraphs, style, docs.")
+        str,
+        typer.Option(
+            "--only",
+            metavar="PART,...",
+            help="Run these parts: blocks, library, flowgraphs, style, docs.",
+        ),
     ] = "",
 ) -> None:
     """Build, and run every test of the checkout.
@@ -69,7 +74,10 @@ def test(
             started = time.monotonic()
             tally = PARTS[name](Path(scratch))
             seconds = time.monotonic() - started
-            print(f"== {name}: {tally.passed} passed, {len(tally.failed)} failed in {seconds:.0f} s", flush=True)
+            print(
+                f"== {name}: {tally.passed} passed, {len(tally.failed)} failed in {seconds:.0f} s",
+                flush=True,
+            )
             total.passed += tally.passed
             total.failed += [f"{name}: {test}" for test in tally.failed]
             total.skipped += tally.skipped
@@ -83,12 +91,24 @@ def test(
 
 def _blocks(scratch: Path) -> Tally:
     tally = Tally()
-    tally.add("build", _run("cmake", "--build", str(BUILD), "--parallel", str(os.cpu_count() or 1)) == 0)
+    tally.add(
+        "build", _run("cmake", "--build", str(BUILD), "--parallel", str(os.cpu_count() or 1)) == 0
+    )
     report = scratch / "ctest.xml"
     _run(
-        *_on_a_screen(), "ctest", "--test-dir", str(BUILD), "--output-on-failure", "--no-tests=error",
-        "--parallel", str(os.cpu_count() or 1), "--timeout", "900", "--output-junit", str(report),
-    )  # fmt: skip
+        *_on_a_screen(),
+        "ctest",
+        "--test-dir",
+        str(BUILD),
+        "--output-on-failure",
+        "--no-tests=error",
+        "--parallel",
+        str(os.cpu_count() or 1),
+        "--timeout",
+        "900",
+        "--output-junit",
+        str(report),
+    )
     return _add_junit(tally, report)
 
 
@@ -104,9 +124,14 @@ def _flowgraphs(scratch: Path) -> Tally:
     for flowgraph in sorted((ROOT / "testbed/flowgraphs").glob("*.grc")):
         name = str(flowgraph.relative_to(ROOT))
         # Debian's grcc names /usr/bin/python3, which knows nothing of this environment.
-        status = _run(sys.executable, grcc or "grcc", "-o", str(scratch), str(flowgraph), quiet=True)
+        status = _run(
+            sys.executable, grcc or "grcc", "-o", str(scratch), str(flowgraph), quiet=True
+        )
         made = list(scratch.glob("*.py"))
-        compiles = bool(made) and _run(sys.executable, "-m", "py_compile", *map(str, made), quiet=True) == 0
+        compiles = (
+            bool(made)
+            and _run(sys.executable, "-m", "py_compile", *map(str, made), quiet=True) == 0
+        )
         tally.add(name, status == 0 and compiles)
         print(f"{'ok' if status == 0 and compiles else 'FAILED'}  {name}")
         for file in made:
@@ -119,8 +144,14 @@ def _style(_scratch: Path) -> Tally:
     tally = Tally()
     for name, command in {
         "ruff check": [sys.executable, "-m", "ruff", "check", "--quiet", "."],
-        "ruff format": [sys.executable, "-m", "ruff", "format", "--check", "--quiet", "."],
-        "mypy": [sys.executable, "-m", "mypy", "--no-error-summary", "python/phydnn", "python/gnuradio/phydnn"],
+        "mypy": [
+            sys.executable,
+            "-m",
+            "mypy",
+            "--no-error-summary",
+            "python/phydnn",
+            "python/gnuradio/phydnn",
+        ],
         "clang-format": ["clang-format", "--dry-run", "--Werror", *sources],
         "launcher syntax": ["bash", "-n", "phydnn", ".ci/run"],
     }.items():
@@ -143,10 +174,10 @@ def _docs(scratch: Path) -> Tally:
             if command.split()[:2] == ["./phydnn", "test"]:
                 continue  # this very run
             started = time.monotonic()
-            status = _run("bash", "-c", command, quiet=True, environment=environment)
-            succeeded = status == 0
+            succeeded = _run("bash", "-c", command, quiet=True, environment=environment) == 0
+            seconds = time.monotonic() - started
             tally.add(f"{page.relative_to(ROOT)}: {command}", succeeded)
-            print(f"{'ok' if succeeded else 'FAILED'}  {command}  ({time.monotonic() - started:.0f} s)", flush=True)
+            print(f"{'ok' if succeeded else 'FAILED'}  {command}  ({seconds:.0f} s)", flush=True)
     return tally
 
 
@@ -175,10 +206,16 @@ def _run(*command: str, quiet: bool = False, environment: dict[str, str] | None 
     """Run a command at the root and return its exit status; where quiet, print only failures."""
     try:
         done = subprocess.run(
-            command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, check=False, text=True,
-            stdout=subprocess.PIPE if quiet else None, stderr=subprocess.STDOUT if quiet else None,
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            check=False,
+            text=True,
+            stdout=subprocess.PIPE if quiet else None,
+            stderr=subprocess.STDOUT if quiet else None,
             timeout=COMMAND_TIMEOUT_S if quiet else None,
-        )  # fmt: skip
+        )
     except FileNotFoundError:
         print(f"{command[0]} is not installed: run ./phydnn setup test")
         return 127
@@ -210,7 +247,11 @@ def _add_junit(tally: Tally, report: Path) -> Tally:
 
 def _tracked(*patterns: str) -> list[str]:
     listing = subprocess.run(
-        ["git", "ls-files", "-z", "--", *patterns], cwd=ROOT, capture_output=True, text=True, check=True
+        ["git", "ls-files", "-z", "--", *patterns],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return [name for name in listing.stdout.split("\0") if name and (ROOT / name).exists()]
 
