@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 the gr-phydnn authors
+"""``phydnn train``: trains a backbone, or adapts one to the physical layer."""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="Train a backbone or a PhyDNN; resumes by itself.")
+
+Recipe = Annotated[str, typer.Option("--config", help="A TOML file, or digits or cifar10.")]
+Overrides = Annotated[list[str], typer.Option("--set", help="key=value; may be repeated.")]
+Data = Annotated[str, typer.Option(help="The data set, in place of the recipe's.")]
+Out = Annotated[Path | None, typer.Option(help="The run's folder [default: runs/RECIPE].")]
+
+
+@app.command()
+def backbone(
+    config: Recipe = "digits", set_: Overrides = [], data: Data = "", out: Out = None  # noqa: B006
+) -> None:
+    """Train an uncompressed network into OUT/backbone."""
+    from phydnn import train
+
+    _show_log()
+    settings = [*set_, *([f"data={data}"] if data else [])]
+    chosen = train.read_config(train.BackboneConfig, "backbone", config, settings)
+    print(train.train_backbone(chosen, _folder(out, config) / "backbone"))
+
+
+def _folder(out: Path | None, config: str) -> Path:
+    return out or Path("runs") / Path(config).stem
+
+
+def _show_log() -> None:
+    from rich.logging import RichHandler
+
+    logging.basicConfig(
+        level=logging.INFO, format="%(message)s", handlers=[RichHandler(show_path=False)]
+    )

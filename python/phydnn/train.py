@@ -1,0 +1,375 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 the gr-phydnn authors
+"""Training of backbones and of PhyDNNs: resumable, seeded, chosen on a validation split.
+
+A run writes ``last.safetensors`` (weights, optimiser, history) after each epoch and
+``best.safetensors`` for the epoch of the best validation accuracy. Random numbers are drawn
+anew from (seed, epoch), so a killed run that is resumed ends where it would have ended.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import time
+import tomllib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from rich.progress import Progress
+from torch import Tensor, nn
+from torch.nn import functional
+
+from phydnn import checkpoint, datasets, networks
+from phydnn.datasets import Images
+from phydnn.errors import InputError, RunError
+
+logger = logging.getLogger(__name__)
+
+RECIPES = Path(__file__).parent / "recipes"
+PLACE_KEYS = frozenset({"data", "weights", "compile", "threads"})
+"""Settings that say where and how fast a run computes, not what: a resumed run may change them."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FitConfig:
+    """What every training has in common.
+
+    Attributes:
+        data: the data set, as :func:`phydnn.datasets.load` takes it.
+        seed: of the weights, the order, the augmentation and the channel.
+        epochs, batch: length of the run, images a step.
+        lr: peak of the one-cycle learning rate; ``warmup``: the share of steps that climb to it.
+        momentum, weight_decay: of SGD (Nesterov).
+        crop: random shift in pixels either way; flip: random mirror images.
+        bfloat16: compute in bfloat16 where the processor is faster that way.
+        compile: fuse the network with torch.compile first.
+        threads: of torch; 0 for its default.
+    """
+
+    data: str
+    seed: int = 1
+    epochs: int = 30
+    batch: int = 128
+    lr: float = 0.2
+    warmup: float = 0.25
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    crop: int = 4
+    flip: bool = True
+    bfloat16: bool = False
+    compile: bool = False
+    threads: int = 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BackboneConfig(FitConfig):
+    """Training of an uncompressed network; ``model`` is a key of networks.BLOCKS."""
+
+    model: str = "resnet20"
+    label_smoothing: float = 0.0
+
+
+Config = TypeVar("Config", bound=FitConfig)
+
+
+def read_config(kind: type[Config], table: str, recipe: str, overrides: Sequence[str]) -> Config:
+    """Reads one table of a TOML recipe and applies ``key=value`` overrides.
+
+    Args:
+        kind: the config's class, whose fields are the keys allowed.
+        table: the recipe's table, "backbone" or "phydnn".
+        recipe: a file, or the name of a recipe that ships (such as "digits").
+        overrides: values are TOML; one that is not is taken as a string.
+
+    Raises:
+        InputError: no such recipe, key, or a value of the wrong type.
+    """
+    path = Path(recipe)
+    if not path.is_file():
+        path = RECIPES / f"{recipe}.toml"
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        names = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
+        raise InputError(f"there is no recipe '{recipe}': give a TOML file or {names}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not TOML: {error}") from error
+    values = dict(content.get(table, {}))
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals:
+            raise InputError(f"--set {override} is not key=value")
+        try:
+            values[key] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            values[key] = text
+    return make_config(kind, values)
+
+
+def make_config(kind: type[Config], values: dict[str, Any]) -> Config:
+    """Builds a config from plain values, checking names and types."""
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    if unknown := sorted(set(values) - set(fields)):
+        raise InputError(
+            f"there is no setting '{unknown[0]}': choose one of {', '.join(sorted(fields))}"
+        )
+    checked = {}
+    for name, value in values.items():
+        wanted = {"str": str, "int": int, "float": float, "bool": bool}[str(fields[name].type)]
+        if wanted is float and type(value) is int:
+            value = float(value)
+        if type(value) is not wanted:
+            raise InputError(f"the setting {name} is {value!r} but must be of type {wanted.__name__}")
+        checked[name] = value
+    if "data" not in checked:
+        raise InputError("the setting data is missing: name the data set")
+    config = kind(**checked)
+    for name in ("epochs", "batch"):
+        if getattr(config, name) < 1:
+            raise InputError(f"the setting {name} is {getattr(config, name)} but must be 1 or more")
+    return config
+
+
+class Task(ABC, nn.Module):
+    """What is trained: a module that knows its loss. Its state dict is what checkpoints hold."""
+
+    @abstractmethod
+    def groups(self) -> list[dict[str, Any]]:
+        """Parameter groups for SGD, each with a factor ``scale`` on the learning rate."""
+
+    @abstractmethod
+    def losses(self, x: Tensor, y: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """The loss's terms, weighted, by name: x uint8 [B,C,H,W], y int64 [B]."""
+
+    @abstractmethod
+    def logits(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """What validation scores: float32 [B,K]."""
+
+    def start_epoch(self, epoch: int) -> None:
+        """Called before each epoch, the first being 0."""
+
+
+class BackboneTask(Task):
+    """Cross-entropy training of an uncompressed network."""
+
+    def __init__(self, network: nn.Module, config: BackboneConfig) -> None:
+        super().__init__()
+        self.network = network
+        self._run = torch.compile(network) if config.compile else network
+        self._smoothing = config.label_smoothing
+
+    def groups(self) -> list[dict[str, Any]]:
+        return decay_groups(self.network)
+
+    def losses(self, x: Tensor, y: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        logits = self._run(x).float()
+        return {
+            "cross-entropy": functional.cross_entropy(logits, y, label_smoothing=self._smoothing)
+        }
+
+    def logits(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        logits: Tensor = self.network(x).float()
+        return logits
+
+
+def decay_groups(module: nn.Module, scale: float = 1.0) -> list[dict[str, Any]]:
+    """Parameters with weight decay, and those without: biases and scales of normalisation."""
+    parameters = list(module.parameters())
+    return [
+        {"params": [p for p in parameters if p.ndim > 1], "scale": scale},
+        {"params": [p for p in parameters if p.ndim <= 1], "scale": scale, "weight_decay": 0.0},
+    ]
+
+
+def one_cycle(progress: float, warmup: float) -> float:
+    """The learning rate's share of its peak: a linear climb, then a cosine to zero.
+
+    ``progress`` is the share of steps done. It depends on nothing else, so a resumed run needs
+    no scheduler state.
+    """
+    if progress < warmup:
+        return (progress + 1e-3) / (warmup + 1e-3)
+    return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
+
+
+def augment(x: Tensor, crop: int, flip: bool, generator: torch.Generator) -> Tensor:
+    """Randomly shifts (by up to ``crop`` pixels, zeros coming in) and mirrors uint8 [B,C,H,W].
+
+    One gather for the whole batch; the result lies in channels_last order.
+    """
+    count, _, height, width = x.shape
+    padded = functional.pad(x, (crop, crop, crop, crop))
+    offsets = torch.randint(0, 2 * crop + 1, (2, count, 1), generator=generator)
+    rows = offsets[0] + torch.arange(height)
+    columns = torch.arange(width).expand(count, -1)
+    if flip:
+        mirrored = torch.rand(count, 1, generator=generator) < 0.5
+        columns = torch.where(mirrored, width - 1 - columns, columns)
+    columns = columns + offsets[1]
+    images = torch.arange(count)[:, None, None]
+    return padded[images, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def batches(
+    images: Images, config: FitConfig, generator: torch.Generator, device: torch.device
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """One epoch's shuffled, augmented batches; a last one too small for batch statistics is left out."""
+    assert images.y is not None
+    x, y = torch.from_numpy(images.x), torch.from_numpy(images.y)
+    order = torch.randperm(len(x), generator=generator)
+    for index in order.split(config.batch):
+        if len(index) == config.batch or len(order) < config.batch:
+            batch = augment(x[index], config.crop, config.flip, generator)
+            yield batch.to(device), y[index].to(device)
+
+
+def accuracy(task: Task, images: Images, device: torch.device, seed: int) -> float:
+    """The share of ``images`` that ``task.logits`` classifies rightly."""
+    assert images.y is not None
+    generator = torch.Generator().manual_seed(seed)
+    task.eval()
+    right = 0
+    with torch.no_grad():
+        for start in range(0, len(images), 256):
+            x = torch.from_numpy(images.x[start : start + 256]).to(device)
+            y = torch.from_numpy(images.y[start : start + 256]).to(device)
+            right += int((task.logits(x, generator).argmax(1) == y).sum())
+    return right / len(images)
+
+
+def pick_device() -> torch.device:
+    """The GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def fit(task: Task, config: FitConfig, train: Images, val: Images, out: Path) -> Path:
+    """Trains ``task``, or goes on with a run that was cut off, and returns the best checkpoint.
+
+    Args:
+        task: what to train; it is left with the weights of the last epoch.
+        train, val: labelled images; ``val`` chooses the epoch.
+        out: the run's folder.
+
+    Raises:
+        InputError: images without labels, or ``out`` holds a run with other settings.
+        RunError: a loss is no longer a number; the checkpoints of earlier epochs are kept.
+    """
+    if train.y is None or val.y is None:
+        raise InputError(f"'{train.name}' has no labels to train on")
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    device = pick_device()
+    task.to(device, memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(
+        task.groups(),
+        lr=config.lr,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        nesterov=config.momentum > 0,
+    )
+    last, best = out / "last.safetensors", out / "best.safetensors"
+    history: list[dict[str, float]] = []
+    if last.is_file():
+        state = checkpoint.load(last)
+        check_same_settings(state["config"], config, last)
+        task.load_state_dict(state["model"])
+        optimizer.load_state_dict(checkpoint.optimizer_state(state["optimizer"]))
+        history = state["history"]
+        logger.info("resuming %s after epoch %d of %d", out, len(history), config.epochs)
+    steps = max(1, len(train) // config.batch)
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=config.bfloat16)
+    for epoch in range(len(history), config.epochs):
+        begun = time.monotonic()
+        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + epoch)
+        task.start_epoch(epoch)
+        task.train()
+        sums: dict[str, float] = {}
+        with Progress(transient=True) as progress:
+            bar = progress.add_task(f"epoch {epoch + 1}/{config.epochs}", total=steps)
+            for step, (x, y) in enumerate(batches(train, config, generator, device)):
+                share = one_cycle((epoch + step / steps) / config.epochs, config.warmup)
+                for group in optimizer.param_groups:
+                    group["lr"] = config.lr * group["scale"] * share
+                with autocast:
+                    terms = task.losses(x, y, generator)
+                for name, term in terms.items():
+                    value = term.item()
+                    if not math.isfinite(value):
+                        raise RunError(
+                            f"the {name} loss became {value} in epoch {epoch + 1}: "
+                            f"lower lr and begin anew, or go on from {last}"
+                        )
+                    sums[name] = sums.get(name, 0.0) + value / steps
+                optimizer.zero_grad()
+                torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                progress.advance(bar)
+        score = accuracy(task, val, device, config.seed)
+        history.append({"val_accuracy": score, "seconds": time.monotonic() - begun, **sums})
+        state = {
+            "config": dataclasses.asdict(config),
+            "model": task.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "history": history,
+        }
+        if score >= max(entry["val_accuracy"] for entry in history):
+            checkpoint.save(best, {k: v for k, v in state.items() if k != "optimizer"})
+        checkpoint.save(last, state)
+        logger.info(
+            "epoch %d/%d: %s, validation accuracy %.4f, %.0f s",
+            epoch + 1,
+            config.epochs,
+            ", ".join(f"{name} {value:.4f}" for name, value in sums.items()),
+            score,
+            history[-1]["seconds"],
+        )
+    return best
+
+
+def check_same_settings(stored: dict[str, Any], config: FitConfig, path: Path) -> None:
+    """Refuses to go on with a run whose settings differ in more than where it computes."""
+    for name, value in dataclasses.asdict(config).items():
+        if name not in PLACE_KEYS and stored.get(name) != value:
+            raise InputError(
+                f"{path} was trained with {name}={stored.get(name)}, not {value}: "
+                "keep the setting or give another --out"
+            )
+
+
+def pixel_statistics(images: Images) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel's pixels, on the scale 0..255."""
+    x = images.x.transpose(1, 0, 2, 3).reshape(images.x.shape[1], -1).astype(np.float64)
+    return x.mean(1).tolist(), np.maximum(x.std(1), 1.0).tolist()
+
+
+def train_backbone(config: BackboneConfig, out: Path) -> Path:
+    """Trains an uncompressed network and returns its best checkpoint."""
+    train, val = datasets.load(config.data, "train"), datasets.load(config.data, "val")
+    torch.manual_seed(config.seed)
+    network = networks.build(config.model, len(train.classes), *pixel_statistics(train))
+    return fit(BackboneTask(network, config), config, train, val, out)
+
+
+def load_backbone(path: Path) -> nn.Module:
+    """The network of a checkpoint that :func:`train_backbone` wrote, in evaluation mode.
+
+    Raises:
+        InputError: no checkpoint, or its weights do not fit its network.
+    """
+    state = checkpoint.load(path)
+    try:
+        weights = {k.removeprefix("network."): v for k, v in state["model"].items()}
+        mean, std = weights["normalize.mean"].flatten(), weights["normalize.std"].flatten()
+        network = networks.build(
+            state["config"]["model"], len(weights["fc.bias"]), mean.tolist(), std.tolist()
+        )
+        network.load_state_dict(weights)
+    except (KeyError, RuntimeError) as error:
+        raise InputError(f"{path} is no backbone's checkpoint: {error}") from error
+    return network.eval()
