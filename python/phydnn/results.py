@@ -59,7 +59,9 @@ def provenance() -> dict[str, str]:
     return {"command": shlex.join(command), "git": _git_commit()}
 
 
-def wilson_interval(successes: int, trials: int, z: float = 1.959963984540054) -> tuple[float, float]:
+def wilson_interval(
+    successes: int, trials: int, z: float = 1.959963984540054
+) -> tuple[float, float]:
     """Wilson score interval of a binomial proportion, 95 % by default.
 
     Unlike the normal approximation it stays inside [0, 1] and is sound for no success, or
@@ -75,7 +77,9 @@ def wilson_interval(successes: int, trials: int, z: float = 1.959963984540054) -
         InputError: the counts do not fit together.
     """
     if trials < 1 or not 0 <= successes <= trials:
-        raise InputError(f"need 0 <= successes <= trials and trials >= 1: got {successes} of {trials}")
+        raise InputError(
+            f"need 0 <= successes <= trials and trials >= 1: got {successes} of {trials}"
+        )
     p = successes / trials
     spread = z * z / trials
     centre = (p + spread / 2) / (1 + spread)
@@ -105,12 +109,17 @@ def _git_commit() -> str:
     try:
         commit = subprocess.run(
             [*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            capture_output=True, text=True, check=True, timeout=10,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
         )
         # A library installed inside some other project's checkout must not claim its commit.
         tracked = subprocess.run(
             [*git, "ls-files", "--error-unmatch", Path(__file__).name],
-            capture_output=True, check=False, timeout=10,
+            capture_output=True,
+            check=False,
+            timeout=10,
         )
     except (OSError, subprocess.SubprocessError):
         return "unknown"
