@@ -9,6 +9,7 @@ anew from (seed, epoch), so a killed run that is resumed ends where it would hav
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import logging
 import math
@@ -21,12 +22,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.progress import Progress
 from torch import Tensor, nn
 from torch.nn import functional
 
-from phydnn import checkpoint, datasets, networks
+from phydnn import channel, checkpoint, constellation, datasets, networks
 from phydnn.datasets import Images
+from phydnn.embedding import Embedding, PhyDNN, kmeans, to_slices
 from phydnn.errors import InputError, RunError
 
 logger = logging.getLogger(__name__)
@@ -73,6 +76,45 @@ class BackboneConfig(FitConfig):
 
     model: str = "resnet20"
     label_smoothing: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PhydnnConfig(FitConfig):
+    """Adaptation of a trained network to the physical layer.
+
+    Attributes:
+        weights: the backbone's checkpoint; empty for the run's own.
+        split: the submodule to cut after.
+        size: embeddings M in the dictionary, and points of ``constellation`` ("psk" or "qam").
+        lookup, decision, relaxation, temperature, draws: see :class:`phydnn.embedding.Embedding`.
+        channel: as :func:`phydnn.channel.named` takes it; fades are drawn for each image.
+        snr_low, snr_high: Es/N0 in dB is drawn uniformly between them for each image.
+        beta: the rate term's weight at the end; it climbs linearly from a tenth of that.
+        binding: the binding term's weight.
+        distillation: the share of the loss that follows the uncompressed network's logits
+            softened by ``softness`` instead of the class.
+        frozen_epochs: how long only the dictionary learns.
+        backbone_scale: the network's learning rate over the dictionary's, after that.
+    """
+
+    weights: str = ""
+    split: str = "layer1"
+    size: int = 16
+    constellation: str = "psk"
+    lookup: str = "distance"
+    decision: str = "soft"
+    relaxation: str = "straight-through"
+    temperature: float = 1.0
+    draws: int = 1
+    channel: str = "awgn"
+    snr_low: float = 4.0
+    snr_high: float = 16.0
+    beta: float = 0.0
+    binding: float = 0.25
+    distillation: float = 0.9
+    softness: float = 4.0
+    frozen_epochs: int = 1
+    backbone_scale: float = 1.0
 
 
 Config = TypeVar("Config", bound=FitConfig)
@@ -152,7 +194,7 @@ class Task(ABC, nn.Module):
         """What validation scores: float32 [B,K]."""
 
     def start_epoch(self, epoch: int) -> None:
-        """Called before each epoch, the first being 0."""
+        """Called before each epoch, the first being 0, with the task in training mode."""
 
 
 class BackboneTask(Task):
@@ -161,14 +203,15 @@ class BackboneTask(Task):
     def __init__(self, network: nn.Module, config: BackboneConfig) -> None:
         super().__init__()
         self.network = network
-        self._run = torch.compile(network) if config.compile else network
         self._smoothing = config.label_smoothing
+        if config.compile:
+            network.compile()
 
     def groups(self) -> list[dict[str, Any]]:
         return decay_groups(self.network)
 
     def losses(self, x: Tensor, y: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        logits = self._run(x).float()
+        logits = self.network(x).float()
         return {
             "cross-entropy": functional.cross_entropy(logits, y, label_smoothing=self._smoothing)
         }
@@ -176,6 +219,80 @@ class BackboneTask(Task):
     def logits(self, x: Tensor, generator: torch.Generator) -> Tensor:
         logits: Tensor = self.network(x).float()
         return logits
+
+
+class PhydnnTask(Task):
+    """Trains head, dictionary and tail through the channel, following the uncompressed network."""
+
+    def __init__(self, phydnn: PhyDNN, teacher: nn.Module, config: PhydnnConfig) -> None:
+        super().__init__()
+        self.phydnn = phydnn
+        # In a tuple, so that checkpoints do not hold the teacher as well.
+        self._teacher = (teacher.eval().requires_grad_(False),)
+        self._config = config
+        self._fading = channel.named(config.channel)
+        self._beta = 0.0
+        if config.compile:
+            for part in (phydnn.head, phydnn.tail, teacher):
+                part.compile()
+
+    def groups(self) -> list[dict[str, Any]]:
+        # Weight decay would pull the dictionary off the slices that it stands for.
+        return [
+            {"params": [self.phydnn.embedding.embeddings], "scale": 1.0, "weight_decay": 0.0},
+            *decay_groups(self.phydnn.head, self._config.backbone_scale),
+            *decay_groups(self.phydnn.tail, self._config.backbone_scale),
+        ]
+
+    def start_epoch(self, epoch: int) -> None:
+        config = self._config
+        frozen = epoch < config.frozen_epochs
+        for part in (self.phydnn.head, self.phydnn.tail):
+            part.requires_grad_(not frozen)
+            part.train(not frozen)
+        self._beta = config.beta * (0.1 + 0.9 * epoch / max(1, config.epochs - 1))
+
+    def _draw_n0(self, count: int, generator: torch.Generator, device: torch.device) -> Tensor:
+        low, high = self._config.snr_low, self._config.snr_high
+        snr_db = low + (high - low) * torch.rand(count, 1, generator=generator)
+        return channel.n0_of(snr_db).to(device)
+
+    def losses(self, x: Tensor, y: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        config = self._config
+        slices = self.phydnn.slices(x)
+        n0 = self._draw_n0(len(x), generator, x.device)
+        received, terms = self.phydnn.embedding(slices, n0, self._fading, generator)
+        logits = self.phydnn.classify(received)
+        draws = len(logits) // len(x)
+        loss = functional.cross_entropy(logits, y.repeat(draws))
+        losses = {
+            "cross-entropy": (1 - config.distillation) * loss,
+            "binding": config.binding * terms["binding"],
+            "rate": self._beta * terms["rate"],
+        }
+        if config.distillation:
+            with torch.no_grad():
+                target = self._teacher[0](x).float() / config.softness
+            losses["distillation"] = (
+                config.distillation
+                * config.softness**2
+                * functional.kl_div(
+                    functional.log_softmax(logits / config.softness, 1),
+                    functional.log_softmax(target, 1).repeat(draws, 1),
+                    reduction="batchmean",
+                    log_target=True,
+                )
+            )
+        return losses
+
+    def logits(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        n0 = self._draw_n0(len(x), generator, x.device)
+        logits: Tensor = self.phydnn(x, n0, self._fading, generator)
+        return logits
+
+    def _apply(self, fn: Any, recurse: bool = True) -> PhydnnTask:
+        self._teacher[0]._apply(fn, recurse)
+        return super()._apply(fn, recurse)
 
 
 def decay_groups(module: nn.Module, scale: float = 1.0) -> list[dict[str, Any]]:
@@ -235,7 +352,8 @@ def accuracy(task: Task, images: Images, device: torch.device, seed: int) -> flo
     generator = torch.Generator().manual_seed(seed)
     task.eval()
     right = 0
-    with torch.no_grad():
+    # Scoring is too short to be worth compiling for its own batch sizes.
+    with torch.no_grad(), torch.compiler.set_stance("force_eager"):
         for start in range(0, len(images), 256):
             x = torch.from_numpy(images.x[start : start + 256]).to(device)
             y = torch.from_numpy(images.y[start : start + 256]).to(device)
@@ -287,8 +405,8 @@ def fit(task: Task, config: FitConfig, train: Images, val: Images, out: Path) ->
     for epoch in range(len(history), config.epochs):
         begun = time.monotonic()
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 + epoch)
-        task.start_epoch(epoch)
         task.train()
+        task.start_epoch(epoch)
         sums: dict[str, float] = {}
         with Progress(transient=True) as progress:
             bar = progress.add_task(f"epoch {epoch + 1}/{config.epochs}", total=steps)
@@ -364,7 +482,11 @@ def load_backbone(path: Path) -> nn.Module:
     """
     state = checkpoint.load(path)
     try:
-        weights = {k.removeprefix("network."): v for k, v in state["model"].items()}
+        weights = {
+            name.removeprefix("network."): tensor
+            for name, tensor in state["model"].items()
+            if name.startswith("network.")
+        }
         mean, std = weights["normalize.mean"].flatten(), weights["normalize.std"].flatten()
         network = networks.build(
             state["config"]["model"], len(weights["fc.bias"]), mean.tolist(), std.tolist()
@@ -373,3 +495,71 @@ def load_backbone(path: Path) -> nn.Module:
     except (KeyError, RuntimeError) as error:
         raise InputError(f"{path} is no backbone's checkpoint: {error}") from error
     return network.eval()
+
+
+def train_phydnn(config: PhydnnConfig, weights: Path, out: Path) -> Path:
+    """Adapts the backbone of checkpoint ``weights`` and returns the best checkpoint.
+
+    The run starts from the intact network with a k-means dictionary of its slices, labelled by
+    distance.
+    """
+    train, val = datasets.load(config.data, "train"), datasets.load(config.data, "val")
+    teacher = load_backbone(weights)
+    torch.manual_seed(config.seed)
+    phydnn = make_phydnn(teacher, config, train.x[:1])
+    order = np.random.RandomState(config.seed).permutation(len(train))[:512]
+    with torch.no_grad():
+        slices = phydnn.slices(torch.from_numpy(train.x[order])).flatten(0, 1).numpy()
+    order = np.random.RandomState(config.seed).permutation(len(slices))[:32768]
+    centres = kmeans(slices[order], config.size, config.seed)
+    phydnn.embedding.embeddings.data.copy_(torch.from_numpy(centres))
+    phydnn.embedding.relabel(config.seed)
+    return fit(PhydnnTask(phydnn, teacher, config), config, train, val, out)
+
+
+def make_phydnn(backbone: nn.Module, config: PhydnnConfig, image: NDArray[np.uint8]) -> PhyDNN:
+    """A PhyDNN around a copy of the backbone, its dictionary still zero.
+
+    Args:
+        backbone: the trained network.
+        config: says where to cut it and what to put there.
+        image: uint8 [1,C,H,W], any, from which the latent's shape is read.
+    """
+    head, tail = networks.split(copy.deepcopy(backbone), config.split)
+    with torch.no_grad():
+        latent = head(torch.from_numpy(image))
+    if not isinstance(latent, Tensor):
+        raise InputError(f"'{config.split}' gives no tensor: split where it does")
+    embedding = Embedding(
+        torch.zeros(config.size, to_slices(latent).shape[-1]),
+        constellation.named(config.constellation, config.size),
+        config.lookup,
+        config.decision,
+        config.relaxation,
+        config.temperature,
+        config.draws,
+    )
+    return PhyDNN(head, tail, embedding, latent.shape).eval()
+
+
+def load_phydnn(path: Path, backbone: nn.Module, image: NDArray[np.uint8]) -> tuple[PhyDNN, PhydnnConfig]:
+    """The PhyDNN of a checkpoint that :func:`train_phydnn` wrote, in evaluation mode.
+
+    Args:
+        path: the checkpoint.
+        backbone: the network that it was adapted from, for its architecture.
+        image: uint8 [1,C,H,W], any.
+
+    Raises:
+        InputError: no checkpoint, or its weights do not fit.
+    """
+    state = checkpoint.load(path)
+    try:
+        config = make_config(PhydnnConfig, state["config"])
+        phydnn = make_phydnn(backbone, config, image)
+        phydnn.load_state_dict(
+            {k.removeprefix("phydnn."): v for k, v in state["model"].items()}
+        )
+    except (KeyError, RuntimeError) as error:
+        raise InputError(f"{path} is no PhyDNN's checkpoint: {error}") from error
+    return phydnn.eval(), config

@@ -29,6 +29,24 @@ def backbone(
     print(train.train_backbone(chosen, _folder(out, config) / "backbone"))
 
 
+@app.command()
+def phydnn(
+    config: Recipe = "digits", set_: Overrides = [], data: Data = "", out: Out = None  # noqa: B006
+) -> None:
+    """Adapt a backbone into OUT/phydnn; one is trained into OUT/backbone first if there is none."""
+    from phydnn import train
+
+    _show_log()
+    place = [f"data={data}"] if data else []
+    chosen = train.read_config(train.PhydnnConfig, "phydnn", config, [*set_, *place])
+    weights = Path(chosen.weights or _folder(out, config) / "backbone" / "best.safetensors")
+    if not chosen.weights:
+        threads = f"threads={chosen.threads}"
+        base = train.read_config(train.BackboneConfig, "backbone", config, [*place, threads])
+        weights = train.train_backbone(base, _folder(out, config) / "backbone")
+    print(train.train_phydnn(chosen, weights, _folder(out, config) / "phydnn"))
+
+
 def _folder(out: Path | None, config: str) -> Path:
     return out or Path("runs") / Path(config).stem
 

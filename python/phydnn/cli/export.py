@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 the gr-phydnn authors
+"""``phydnn export``: turns a training run into a bundle."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def export(
+    run: Annotated[Path, typer.Option(help="The run's folder, as phydnn train wrote it.")],
+    out: Annotated[Path, typer.Option(help="The bundle's folder; its last part is the name.")],
+    data: Annotated[str, typer.Option(help="The data set, if it has moved.")] = "",
+    provenance: Annotated[str, typer.Option(help="What the data is, for the model card.")] = "",
+    weights: Annotated[
+        Path | None, typer.Option(help="The backbone's checkpoint [default: the run's own].")
+    ] = None,
+) -> None:
+    """Turn a checkpoint into a bundle, validated and scored on the test split."""
+    from phydnn.export import export as write
+
+    bundle = write(run, out, data, provenance, weights)
+    print(f"{bundle.path}: bundle {bundle.id:08x}")
+    backbone = bundle.meta["metrics"]["backbone"]["accuracy"]
+    print(f"uncompressed network: accuracy {backbone:.4f}")
+    for row in bundle.meta["metrics"]["simulated"]:
+        print(f"{row['channel']} {row['snr_db']:g} dB: accuracy {row['accuracy']:.4f}")

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 the gr-phydnn authors
+"""From a training run to a bundle: graphs, arrays, golden answers, metrics and a model card."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.numpy import save_file
+from torch import Tensor, nn
+
+from phydnn import checkpoint, datasets, evaluate, train
+from phydnn.bundle import GOLDEN_BATCH, Bundle, sha256
+from phydnn.datasets import Images
+from phydnn.embedding import PhyDNN
+from phydnn.errors import InputError, RunError
+from phydnn.results import provenance
+
+OPSET = 18
+SNR_DB = (4.0, 8.0, 12.0, 16.0)
+"""Es/N0 at which an exported bundle's metrics are simulated."""
+
+
+class _Head(nn.Module):
+    def __init__(self, phydnn: PhyDNN) -> None:
+        super().__init__()
+        self.phydnn = phydnn
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.phydnn.slices(images)
+
+
+class _Tail(nn.Module):
+    def __init__(self, phydnn: PhyDNN) -> None:
+        super().__init__()
+        self.phydnn = phydnn
+
+    def forward(self, slices: Tensor) -> Tensor:
+        return self.phydnn.classify(slices)
+
+
+def write_graph(module: nn.Module, example: Tensor, given: str, wanted: str, path: Path) -> None:
+    """Writes a module of one input as ONNX with a free batch axis and its weights inside."""
+    program = torch.onnx.export(
+        module.eval(),
+        (example,),
+        dynamo=True,
+        opset_version=OPSET,
+        input_names=[given],
+        output_names=[wanted],
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        verbose=False,
+    )
+    assert program is not None
+    program.save(path, external_data=False)
+
+
+def export(
+    run: Path, out: Path, data: str = "", provenance_of_data: str = "", weights: Path | None = None
+) -> Bundle:
+    """Writes the bundle of a run that :func:`phydnn.train.train_phydnn` made, and validates it.
+
+    The uncompressed network and the bundle are both scored on the test split. The folder is
+    swapped in when it is complete, so that a failed export leaves an older bundle as it was.
+
+    Args:
+        run: the run's folder, holding phydnn/best.safetensors and backbone/best.safetensors.
+        out: the bundle's folder; its last part becomes the bundle's name.
+        data: the data set, if it has moved since training.
+        provenance_of_data: a sentence for the model card; empty for the data set's name.
+        weights: the backbone's checkpoint, if it is not the run's own.
+
+    Raises:
+        InputError: the run is incomplete.
+        RunError: ONNX Runtime does not answer as torch does.
+    """
+    weights = weights or run / "backbone" / "best.safetensors"
+    source = run / "phydnn" / "best.safetensors"
+    for path in (source, weights):
+        if not path.is_file():
+            raise InputError(f"{path} is missing: train it first")
+    backbone = train.load_backbone(weights)
+    model = str(checkpoint.load(weights)["config"]["model"])
+    stored = dict(checkpoint.load(source)["config"])
+    images = datasets.load(data or stored["data"], "test")
+    if images.y is None:
+        raise InputError(f"'{images.name}' has no labels to score the bundle on")
+    phydnn, config = train.load_phydnn(source, backbone, images.x[:1])
+    embedding = phydnn.embedding
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
+        part = Path(scratch) / out.name
+        part.mkdir()
+        example = torch.from_numpy(images.x[:2])
+        with torch.no_grad():
+            write_graph(_Head(phydnn), example, "images", "slices", part / "head.onnx")
+            slices = phydnn.slices(example)
+            write_graph(_Tail(phydnn), slices, "slices", "logits", part / "tail.onnx")
+        arrays = {
+            "embeddings": embedding.embeddings.detach().numpy(),
+            "points": embedding.points.numpy(),
+        }
+        save_file(arrays, part / "arrays.safetensors")
+        golden = _golden(phydnn, images)
+        np.savez_compressed(part / "golden.npz", **golden)
+        count, dim = golden["slices"].shape[1:]
+        kind = config.data.partition(":")[0]
+        meta: dict[str, Any] = {
+            "schema": 1,
+            "name": out.name,
+            "version": "1",
+            "system": "phydnn",
+            "task": "classification",
+            "dataset": {"name": kind, "provenance": provenance_of_data or kind},
+            "classes": list(images.classes),
+            "split": {"model": model, "point": config.split},
+            "input": {"shape": list(images.x.shape[1:]), "dtype": "uint8"},
+            "slices": {"count": count, "dim": dim},
+            "dictionary": {
+                "size": config.size,
+                "lookup": config.lookup,
+                "decision": config.decision,
+            },
+            "constellation": {"name": f"{config.size}-{config.constellation.upper()}"},
+            # A constellation of constant power is worth keeping so on air.
+            "precoding": config.constellation == "psk",
+            "training": {
+                "channel": config.channel,
+                "snr_db": [config.snr_low, config.snr_high],
+                "seed": config.seed,
+                "mode": "corrected",
+                "epochs": config.epochs,
+                "backbone_epochs": int(checkpoint.load(weights)["config"]["epochs"]),
+                **provenance(),
+            },
+            "opset": OPSET,
+            "files": {
+                name: sha256(part / name)
+                for name in ("head.onnx", "tail.onnx", "arrays.safetensors", "golden.npz")
+            },
+            "metrics": {},
+        }
+        _write_meta(part, meta)
+        try:
+            bundle = Bundle.load(part)
+        except InputError as error:
+            raise RunError(f"the exported bundle does not hold: {error}") from error
+
+        def classify(x: Any) -> Any:
+            with torch.no_grad():
+                return backbone(torch.from_numpy(x)).numpy()
+
+        meta["metrics"] = {
+            "backbone": evaluate.classified(classify, images.x, images.y),
+            "simulated": evaluate.sweep(bundle, images, SNR_DB),
+        }
+        _write_meta(part, meta)
+        (part / "README.md").write_text(_model_card(meta), encoding="utf-8")
+        if out.exists():
+            shutil.rmtree(out)
+        os.replace(part, out)
+    return Bundle.load(out)
+
+
+def _golden(phydnn: PhyDNN, images: Images) -> dict[str, np.ndarray[Any, Any]]:
+    """The stages' answers by torch; Bundle.load then holds ONNX Runtime against them."""
+    x = torch.from_numpy(images.x[:GOLDEN_BATCH])
+    with torch.no_grad():
+        slices = phydnn.slices(x)
+        labels = phydnn.embedding.labels(slices)
+        received = phydnn.embedding.embeddings[labels]
+        logits = phydnn.classify(received)
+    return {
+        "images": x.numpy(),
+        "slices": slices.contiguous().numpy(),
+        "labels": labels.numpy().astype(np.int32),
+        "symbols": phydnn.embedding.constellation()[labels].numpy(),
+        "received": received.numpy(),
+        "logits": logits.numpy(),
+    }
+
+
+def _write_meta(folder: Path, meta: dict[str, Any]) -> None:
+    text = json.dumps(meta, indent=2, ensure_ascii=False) + "\n"
+    (folder / "bundle.json").write_text(text, encoding="utf-8")
+
+
+def _model_card(meta: dict[str, Any]) -> str:
+    """The bundle's README.md."""
+
+    def percent(entry: dict[str, Any]) -> str:
+        low, high = entry["accuracy_ci95"]
+        return f"{100 * entry['accuracy']:.2f} % ({100 * low:.2f} to {100 * high:.2f})"
+
+    training, metrics = meta["training"], meta["metrics"]
+    low, high = training["snr_db"]
+    rows = "\n".join(
+        f"| PhyDNN, {m['channel']} {m['snr_db']:g} dB, simulated | {percent(m)} |"
+        for m in metrics["simulated"]
+    )
+    return f"""# {meta["name"]}
+
+A PhyDNN after Abdi et al., "PhyDNNs: Bringing Deep Neural Networks to the Physical Layer":
+{meta["split"]["model"]} split after `{meta["split"]["point"]}`. The head's latent crosses the air as
+{meta["slices"]["count"]} channel uses an image, each a {meta["constellation"]["name"]} symbol that stands for one of
+{meta["dictionary"]["size"]} embeddings of width {meta["slices"]["dim"]}; the receiver's lookup is {meta["dictionary"]["decision"]}.
+
+- **Data**: {meta["dataset"]["provenance"]}. Images are {"x".join(map(str, meta["input"]["shape"]))}, bytes 0 to 255.
+- **Recipe** (`{training["mode"]}` mode): the uncompressed network is trained for {training["backbone_epochs"]} epochs; the
+  dictionary starts as k-means of its slices, labelled by distance, and the whole is trained for
+  {training["epochs"]} epochs through {training["channel"].upper()} noise at {low:g} to {high:g} dB Es/N0, following the uncompressed
+  network's answers; seed {training["seed"]}. Epochs are chosen on a validation split held out of the training set.
+- **Use**: research on split inference over the air. It says nothing about pictures unlike those it
+  was trained on.
+
+| on the same {metrics["backbone"]["n"]} test images | accuracy (95 % interval) |
+| --- | --- |
+| uncompressed network | {percent(metrics["backbone"])} |
+{rows}
+
+`phydnn eval --bundle {meta["name"]} --data DATA --snr 4 8 12 16` measures it again.
+"""
