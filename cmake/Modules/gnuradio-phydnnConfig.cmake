@@ -3,5 +3,5 @@
 #
 # find_package(gnuradio-phydnn) gives the imported target gnuradio::gnuradio-phydnn.
 include(CMakeFindDependencyMacro)
-find_dependency(Gnuradio "3.10" COMPONENTS fft fec)
+find_dependency(Gnuradio "3.10" COMPONENTS blocks fft fec)
 include("${CMAKE_CURRENT_LIST_DIR}/gnuradio-phydnnTargets.cmake")

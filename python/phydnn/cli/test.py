@@ -68,25 +68,26 @@ def test(
     if not (ROOT / "CMakeLists.txt").exists():
         raise InputError("phydnn test needs the checkout: run ./phydnn test at its root")
     total = Tally()
-    with tempfile.TemporaryDirectory(prefix="phydnn-test-") as scratch:
-        for name in names:
-            print(f"\n== {name}", flush=True)
-            started = time.monotonic()
+    for name in names:
+        print(f"\n== {name}", flush=True)
+        started = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix="phydnn-test-") as scratch:
             tally = PARTS[name](Path(scratch))
-            seconds = time.monotonic() - started
-            print(
-                f"== {name}: {tally.passed} passed, {len(tally.failed)} failed in {seconds:.0f} s",
-                flush=True,
-            )
-            total.passed += tally.passed
-            total.failed += [f"{name}: {test}" for test in tally.failed]
-            total.skipped += tally.skipped
+        seconds = time.monotonic() - started
+        print(f"== {name}: {_counts(tally)} in {seconds:.0f} s", flush=True)
+        total.passed += tally.passed
+        total.failed += [f"{name}: {test}" for test in tally.failed]
+        total.skipped += tally.skipped
     print()
     for failure in total.failed:
         print(f"FAILED {failure}")
-    skipped = f", {total.skipped} skipped" if total.skipped else ""
-    print(f"{total.passed} passed, {len(total.failed)} failed{skipped}")
+    print(_counts(total))
     raise typer.Exit(1 if total.failed or not total.passed else 0)
+
+
+def _counts(tally: Tally) -> str:
+    skipped = f", {tally.skipped} skipped" if tally.skipped else ""
+    return f"{tally.passed} passed, {len(tally.failed)} failed{skipped}"
 
 
 def _blocks(scratch: Path) -> Tally:
@@ -120,22 +121,16 @@ def _library(scratch: Path) -> Tally:
 
 def _flowgraphs(scratch: Path) -> Tally:
     tally = Tally()
-    grcc = shutil.which("grcc")
+    # Debian's grcc names /usr/bin/python3, which knows nothing of this environment.
+    grcc = shutil.which("grcc") or "grcc"
     for flowgraph in sorted((ROOT / "testbed/flowgraphs").glob("*.grc")):
-        name = str(flowgraph.relative_to(ROOT))
-        # Debian's grcc names /usr/bin/python3, which knows nothing of this environment.
-        status = _run(
-            sys.executable, grcc or "grcc", "-o", str(scratch), str(flowgraph), quiet=True
-        )
-        made = list(scratch.glob("*.py"))
-        compiles = (
-            bool(made)
-            and _run(sys.executable, "-m", "py_compile", *map(str, made), quiet=True) == 0
-        )
-        tally.add(name, status == 0 and compiles)
-        print(f"{'ok' if status == 0 and compiles else 'FAILED'}  {name}")
-        for file in made:
-            file.unlink()
+        folder = scratch / flowgraph.stem
+        folder.mkdir()
+        made = _run(sys.executable, grcc, "-o", str(folder), str(flowgraph), quiet=True) == 0
+        scripts = [str(script) for script in folder.glob("*.py")]
+        compiles = bool(scripts) and _run(sys.executable, "-m", "py_compile", *scripts) == 0
+        tally.add(flowgraph.name, made and compiles)
+        print(f"{'ok' if made and compiles else 'FAILED'}  {flowgraph.name}")
     return tally
 
 
@@ -166,18 +161,20 @@ def _style(_scratch: Path) -> Tally:
 
 
 def _docs(scratch: Path) -> Tally:
-    """Run each command of the documentation, in the checkout, with its outputs kept out of it."""
+    """Run each command of the documentation, in a stand-in of the checkout that takes its outputs."""
     tally = Tally()
-    environment = {**os.environ, "OUT": str(scratch), "PATH": f"{ROOT}:{os.environ['PATH']}"}
-    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
-        for command in console_commands(page.read_text(encoding="utf-8")):
-            if command.split()[:2] == ["./phydnn", "test"]:
-                continue  # this very run
-            started = time.monotonic()
-            succeeded = _run("bash", "-c", command, quiet=True, environment=environment) == 0
-            seconds = time.monotonic() - started
-            tally.add(f"{page.relative_to(ROOT)}: {command}", succeeded)
-            print(f"{'ok' if succeeded else 'FAILED'}  {command}  ({seconds:.0f} s)", flush=True)
+    for entry in ROOT.iterdir():
+        (scratch / entry.name).symlink_to(entry)
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    commands = [line for page in pages for line in console_commands(page.read_text("utf-8"))]
+    for command in dict.fromkeys(commands):
+        if command.split()[:2] == ["./phydnn", "test"]:
+            continue  # this very run
+        started = time.monotonic()
+        succeeded = _run("bash", "-c", command, quiet=True, folder=scratch) == 0
+        seconds = time.monotonic() - started
+        tally.add(command, succeeded)
+        print(f"{'ok' if succeeded else 'FAILED'}  {command}  ({seconds:.0f} s)", flush=True)
     return tally
 
 
@@ -202,13 +199,12 @@ def console_commands(markdown: str) -> list[str]:
     return [" ".join(command.split()) for command in commands]
 
 
-def _run(*command: str, quiet: bool = False, environment: dict[str, str] | None = None) -> int:
-    """Run a command at the root and return its exit status; where quiet, print only failures."""
+def _run(*command: str, quiet: bool = False, folder: Path = ROOT) -> int:
+    """Run a command and return its exit status; where quiet, print its output only if it fails."""
     try:
         done = subprocess.run(
             command,
-            cwd=ROOT,
-            env=environment,
+            cwd=folder,
             stdin=subprocess.DEVNULL,
             check=False,
             text=True,

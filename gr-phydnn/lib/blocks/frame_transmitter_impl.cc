@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright 2026 the gr-phydnn authors
+ */
+#include "frame_transmitter_impl.h"
+#include "pdu.h"
+#include <gnuradio/io_signature.h>
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <stdexcept>
+#include <thread>
+
+namespace gr {
+namespace phydnn {
+
+namespace {
+const pmt::pmt_t symbols_port = pmt::intern("symbols");
+const pmt::pmt_t sent_port = pmt::intern("sent");
+// A source that puts nothing out is called again at once: between two looks for a PDU it
+// sleeps, short enough not to show in a latency and long enough not to show in a load.
+constexpr auto idle_sleep = std::chrono::microseconds(200);
+} // namespace
+
+frame_transmitter::sptr frame_transmitter::make(const numerology& dimensions,
+                                                uint32_t bundle_id,
+                                                int kind,
+                                                bool precoded,
+                                                float amplitude,
+                                                int gap)
+{
+    return gnuradio::make_block_sptr<frame_transmitter_impl>(
+        dimensions, bundle_id, kind, precoded, amplitude, gap);
+}
+
+frame_transmitter_impl::frame_transmitter_impl(const numerology& dimensions,
+                                               uint32_t bundle_id,
+                                               int kind,
+                                               bool precoded,
+                                               float amplitude,
+                                               int gap)
+    : gr::sync_block("frame_transmitter",
+                     gr::io_signature::make(0, 0, 0),
+                     gr::io_signature::make(1, 1, sizeof(gr_complex))),
+      d_dimensions(dimensions),
+      d_kernel(dimensions),
+      d_bundle_id(bundle_id),
+      d_kind(kind),
+      d_gap(gap),
+      d_precoded(precoded)
+{
+    if (kind < 0 || kind > 15)
+        throw std::invalid_argument("kind must be from 0 to 15");
+    if (gap < 0 || gap > 1 << 20)
+        throw std::invalid_argument("gap must be from 0 to 1048576 samples");
+    set_amplitude(amplitude);
+    // No handler: work() takes the PDUs itself, one when the last burst is out.
+    message_port_register_in(symbols_port);
+    message_port_register_out(sent_port);
+}
+
+void frame_transmitter_impl::set_amplitude(float amplitude)
+{
+    if (!(amplitude > 0) || !std::isfinite(amplitude))
+        throw std::invalid_argument("amplitude must be positive and finite");
+    d_amplitude = amplitude;
+}
+
+void frame_transmitter_impl::prepare(const pmt::pmt_t& message)
+{
+    const auto meta = pdu::meta(message);
+    size_t uses = 0;
+    const auto data = pdu::complex_data(message);
+    const gr_complex* payload = pmt::c32vector_elements(data, uses);
+    d_frame_number = pdu::get_long(meta, "frame_number", d_next_number);
+    d_next_number = d_frame_number + 1;
+
+    const char* fault = nullptr;
+    if (pdu::is_true(meta, "erased"))
+        fault = "it was erased before it came here";
+    else if (uses == 0 || uses >= 1u << 24)
+        fault = "its payload must be a c32vector of 1 to 16777215 channel uses";
+    else if (d_frame_number < 0 || d_frame_number > long(UINT32_MAX))
+        fault = "its frame number must fit 32 bits";
+    else if (!std::all_of(payload, payload + uses, [](gr_complex s) {
+                 return std::isfinite(s.real()) && std::isfinite(s.imag());
+             }))
+        fault = "its payload holds NaN or infinity";
+    if (fault) {
+        d_dropped++;
+        d_logger->warn("frame {} is not sent: {}.", d_frame_number, fault);
+        auto sent = pdu::set(pmt::make_dict(), "frame_number", pmt::from_long(d_frame_number));
+        sent = pdu::set(sent, "samples", pmt::from_long(0));
+        message_port_pub(sent_port, pdu::set(sent, "erased", pmt::PMT_T));
+        return;
+    }
+
+    kernels::frame_header header;
+    header.kind = uint8_t(d_kind);
+    header.precoded = d_precoded;
+    header.frame_number = uint32_t(d_frame_number);
+    header.bundle_id = d_bundle_id;
+    header.uses = uint32_t(uses);
+    d_burst.assign(d_dimensions.frame_samples(uses) + d_gap, gr_complex());
+    d_kernel.frame(header, payload, d_amplitude, d_burst.data());
+    d_done = 0;
+}
+
+int frame_transmitter_impl::work(int noutput_items,
+                                 gr_vector_const_void_star&,
+                                 gr_vector_void_star& output_items)
+{
+    if (d_burst.empty()) {
+        const auto message = delete_head_nowait(symbols_port);
+        if (message)
+            prepare(message);
+        else
+            std::this_thread::sleep_for(idle_sleep);
+        if (d_burst.empty())
+            return 0;
+    }
+    if (d_done == 0) {
+        const auto here = nitems_written(0);
+        add_item_tag(0, here, pmt::intern("packet_len"), pmt::from_long(long(d_burst.size())));
+        add_item_tag(0, here, pmt::intern("frame_number"), pmt::from_long(d_frame_number));
+    }
+    auto out = static_cast<gr_complex*>(output_items[0]);
+    const size_t count = std::min<size_t>(noutput_items, d_burst.size() - d_done);
+    std::copy_n(d_burst.begin() + d_done, count, out);
+    d_done += count;
+    if (d_done == d_burst.size()) {
+        auto sent = pdu::set(pmt::make_dict(), "frame_number", pmt::from_long(d_frame_number));
+        sent = pdu::set(sent, "samples", pmt::from_long(long(d_burst.size())));
+        message_port_pub(sent_port, sent);
+        d_burst.clear();
+        d_frames++;
+    }
+    return int(count);
+}
+
+} // namespace phydnn
+} // namespace gr
