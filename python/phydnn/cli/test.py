@@ -135,33 +135,23 @@ def _flowgraphs(scratch: Path) -> Tally:
 
 
 def _style(_scratch: Path) -> Tally:
-    sources = _tracked("*.h", "*.cc")
+    packages = ["python/phydnn", "python/gnuradio/phydnn"]
     tally = Tally()
-    for name, command in {
-        "ruff check": [sys.executable, "-m", "ruff", "check", "--quiet", "."],
-        "mypy": [
-            sys.executable,
-            "-m",
-            "mypy",
-            "--no-error-summary",
-            "python/phydnn",
-            "python/gnuradio/phydnn",
-        ],
-        "clang-format": ["clang-format", "--dry-run", "--Werror", *sources],
-        "launcher syntax": ["bash", "-n", "phydnn", ".ci/run"],
+    for name, sound in {
+        "ruff": _run(sys.executable, "-m", "ruff", "check", "--quiet", ".") == 0,
+        "mypy": _run(sys.executable, "-m", "mypy", "--no-error-summary", *packages) == 0,
+        "clang-format": _formatted(_tracked("*.h", "*.cc")),
+        "the launcher's syntax": _run("bash", "-n", "phydnn", ".ci/run") == 0,
+        "licence lines": _licensed(_tracked("*.py", "*.h", "*.cc", "*.yml", "*CMakeLists.txt")),
+        "the documentation's links": _links_lead_somewhere(),
     }.items():
-        succeeded = _run(*command) == 0
-        print(f"{'ok' if succeeded else 'FAILED'}  {name}")
-        tally.add(name, succeeded)
-    for file in _tracked("*.py", "*.h", "*.cc", "*.yml", "CMakeLists.txt"):
-        if "SPDX-License-Identifier: GPL-3.0-or-later" not in (ROOT / file).read_text()[:300]:
-            tally.add(f"licence line of {file}", False)
-    tally.add("links of the documentation", _links_lead_somewhere())
+        tally.add(name, sound)
+        print(f"{'ok' if sound else 'FAILED'}  {name}", flush=True)
     return tally
 
 
 def _docs(scratch: Path) -> Tally:
-    """Run each command of the documentation, in a stand-in of the checkout that takes its outputs."""
+    """Run each command of the documentation, where its outputs do not fall into the checkout."""
     tally = Tally()
     for entry in ROOT.iterdir():
         (scratch / entry.name).symlink_to(entry)
@@ -250,6 +240,23 @@ def _tracked(*patterns: str) -> list[str]:
         check=True,
     )
     return [name for name in listing.stdout.split("\0") if name and (ROOT / name).exists()]
+
+
+def _formatted(files: list[str]) -> bool:
+    wrong = [
+        file for file in files if _run("clang-format", "-n", "-Werror", "-ferror-limit=1", file)
+    ]
+    if wrong:
+        print("this mends it: clang-format -i", *wrong)
+    return not wrong
+
+
+def _licensed(files: list[str]) -> bool:
+    line = "SPDX-License-Identifier: GPL-3.0-or-later"
+    bare = [file for file in files if line not in (ROOT / file).read_text("utf-8")[:300]]
+    for file in bare:
+        print(f"{file} does not begin with {line}")
+    return not bare
 
 
 def _links_lead_somewhere() -> bool:
