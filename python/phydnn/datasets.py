@@ -23,7 +23,8 @@ CIFAR10_CLASSES = (
 )  # fmt: skip
 IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 DIGITS_TEST = 360
-VALIDATION_SHARE = 0.05
+VALIDATION_SHARE = {"digits": 0.1, "cifar10": 0.05, "cifar100": 0.05, "images": 0.1}
+"""What is held out of each kind's training set for validation."""
 SPLIT_SEED = 2026
 
 
@@ -99,10 +100,10 @@ def _times(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape))
 
 
-def _hold_out(images: Images, split: Split) -> Images:
+def _hold_out(images: Images, split: Split, share: float) -> Images:
     """The part of a training set that stays for training, or that is held out for validation."""
     order = np.random.RandomState(SPLIT_SEED).permutation(len(images))
-    count = max(1, round(VALIDATION_SHARE * len(images)))
+    count = max(1, round(share * len(images)))
     return images.take(np.sort(order[:count] if split == "val" else order[count:]))
 
 
@@ -115,7 +116,8 @@ def _digits(split: Split) -> Images:
     order = np.random.RandomState(SPLIT_SEED).permutation(len(x))
     if split == "test":
         return images.take(np.sort(order[:DIGITS_TEST]))
-    return _hold_out(images.take(np.sort(order[DIGITS_TEST:])), split)
+    rest = images.take(np.sort(order[DIGITS_TEST:]))
+    return _hold_out(rest, split, VALIDATION_SHARE["digits"])
 
 
 class _ArrayUnpickler(pickle.Unpickler):
@@ -203,7 +205,8 @@ def _cifar(folder: Path, split: Split, classes: int) -> Images:
         raise InputError(f"{root} holds labels outside 0..{classes - 1}: it is not CIFAR-{classes}")
     names = CIFAR10_CLASSES if classes == 10 else _cifar100_classes(root)
     images = Images(x, y, names, "")
-    return images if split == "test" else _hold_out(images, split)
+    share = VALIDATION_SHARE[f"cifar{classes}"]
+    return images if split == "test" else _hold_out(images, split, share)
 
 
 def _cifar100_classes(root: Path) -> tuple[str, ...]:
@@ -245,7 +248,7 @@ def _pictures(folder: Path, split: Split, shape: Shape | None) -> Images:
     y = np.array([label for _, label in paths], np.int64) if classes else None
     images = Images(x, y, tuple(c.name for c in classes), "")
     if held_out or (split == "train" and not (folder.parent / "val").is_dir()):
-        images = _hold_out(images, split)
+        images = _hold_out(images, split, VALIDATION_SHARE["images"])
     return images
 
 

@@ -24,6 +24,8 @@ from phydnn.errors import InputError, RunError
 from phydnn.results import provenance
 
 OPSET = 18
+IR_VERSION = 8
+"""Of ONNX files, the one that came with this opset."""
 SNR_DB = (4.0, 8.0, 12.0, 16.0)
 """Es/N0 at which an exported bundle's metrics are simulated."""
 
@@ -59,7 +61,15 @@ def write_graph(module: nn.Module, example: Tensor, given: str, wanted: str, pat
         verbose=False,
     )
     assert program is not None
-    program.save(path, external_data=False)
+    proto = program.model_proto
+    # The exporter notes this machine's source paths on every node, and an IR version that older
+    # runtimes refuse only for the sake of those notes.
+    for item in (*proto.graph.node, *proto.graph.value_info, *proto.graph.input, *proto.graph.output):
+        del item.metadata_props[:]
+    for item in (proto, proto.graph):
+        del item.metadata_props[:]
+    proto.ir_version = IR_VERSION
+    path.write_bytes(proto.SerializeToString())
 
 
 def export(
@@ -164,6 +174,8 @@ def export(
         }
         _write_meta(part, meta)
         (part / "README.md").write_text(_model_card(meta), encoding="utf-8")
+        for path in part.iterdir():
+            path.chmod(0o644)
         if out.exists():
             shutil.rmtree(out)
         os.replace(part, out)

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 the gr-phydnn authors
+"""``phydnn eval``: a bundle's accuracy over Es/N0, simulated symbol by symbol."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from phydnn.errors import InputError
+
+KEYS = ("accuracy", "accuracy_ci95", "snr_db")
+"""What differs between the points of a sweep: single values for one point, lists for more."""
+
+
+def eval(
+    bundle: Annotated[str, typer.Option(help="A bundle's folder, or the name of one that ships.")],
+    data: Annotated[str, typer.Option(help="digits, cifar10:DIR, cifar100:DIR or images:DIR.")],
+    snr: Annotated[list[float], typer.Option(help="Es/N0 in dB; more may follow it.")] = [12.0],  # noqa: B006
+    more: Annotated[list[float] | None, typer.Argument(metavar="[SNR]...", hidden=True)] = None,
+    channel: Annotated[str, typer.Option(help="awgn, rayleigh or rician:K.")] = "awgn",
+    decision: Annotated[
+        str, typer.Option(help="hard or soft lookup [default: the bundle's].")
+    ] = "",
+    limit: Annotated[int, typer.Option(min=0, help="Only the first so many images; 0: all.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the fades and the noise.")] = 1,
+    json: Annotated[Path | None, typer.Option(help="Write the results there.")] = None,
+) -> None:
+    """Simulate a bundle over Es/N0 with ideal synchronisation and CSI, without GNU Radio."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from phydnn import datasets
+    from phydnn.bundle import Bundle
+    from phydnn.evaluate import sweep
+    from phydnn.results import provenance, write_json
+
+    points = [*snr, *(more or [])]
+    if not all(-100 <= point <= 100 for point in points):
+        raise InputError(f"--snr {' '.join(map(str, points))}: give Es/N0 between -100 and 100 dB")
+    loaded = Bundle.load(bundle)
+    images = datasets.load(data, "test", loaded.input_shape)
+    backbone = loaded.meta["metrics"].get("backbone", {})
+    whole = len(images) == backbone.get("n") and data.partition(":")[0] == loaded.meta["dataset"]["name"]
+    if limit:
+        images = images.take(slice(limit))
+    rows = sweep(loaded, images, points, channel, seed, decision or None)
+
+    table = Table(title=f"{loaded.name}, {len(images)} images, {channel}, simulated")
+    for column in ("Es/N0", "accuracy", "95 % interval"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        low, high = row["accuracy_ci95"]
+        table.add_row(f"{row['snr_db']:g} dB", f"{row['accuracy']:.4f}", f"{low:.4f} to {high:.4f}")
+    if whole and not limit:
+        low, high = backbone["accuracy_ci95"]
+        table.add_row("uncompressed", f"{backbone['accuracy']:.4f}", f"{low:.4f} to {high:.4f}")
+    Console().print(table)
+    if json is not None:
+        result = dict(rows[0])
+        if len(rows) > 1:
+            result |= {key: [row[key] for row in rows] for key in KEYS}
+        result |= {"bundle": loaded.name, "bundle_id": loaded.id, "data": data}
+        if whole and not limit:
+            result["backbone_accuracy"] = backbone["accuracy"]
+        write_json(json, result | provenance())
