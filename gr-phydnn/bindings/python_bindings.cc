@@ -10,6 +10,11 @@ void bind_frame_transmitter(py::module& m);
 void bind_frame_synchronizer(py::module& m);
 void bind_csi_estimator(py::module& m);
 void bind_equalizer(py::module& m);
+void bind_embedding_mapper(py::module& m);
+void bind_embedding_demapper(py::module& m);
+void bind_channel(py::module& m);
+void bind_kernels_channel(py::module& kernels);
+void bind_kernels_embedding(py::module& kernels);
 void bind_kernels_waveform(py::module& kernels);
 
 PYBIND11_MODULE(phydnn_python, m)
@@ -21,8 +26,13 @@ PYBIND11_MODULE(phydnn_python, m)
     bind_frame_synchronizer(m);
     bind_csi_estimator(m);
     bind_equalizer(m);
+    bind_embedding_mapper(m);
+    bind_embedding_demapper(m);
+    bind_channel(m);
 
     auto kernels =
         m.def_submodule("kernels", "The signal processing without the scheduler: arrays in, arrays out.");
+    bind_kernels_channel(kernels);
+    bind_kernels_embedding(kernels);
     bind_kernels_waveform(kernels);
 }
