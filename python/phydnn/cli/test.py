@@ -65,8 +65,8 @@ def test(
     names = [name.strip() for name in only.split(",") if name.strip()] or list(PARTS)
     if unknown := [name for name in names if name not in PARTS]:
         raise InputError(f"--only: there is no part '{unknown[0]}', choose from {', '.join(PARTS)}")
-    if not (ROOT / "CMakeLists.txt").exists():
-        raise InputError("phydnn test needs the checkout: run ./phydnn test at its root")
+    if not (ROOT / ".git").exists():
+        raise InputError("phydnn test needs a git checkout: clone one and run ./phydnn test there")
     total = Tally()
     for name in names:
         print(f"\n== {name}", flush=True)
