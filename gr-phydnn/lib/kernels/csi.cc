@@ -69,7 +69,6 @@ delay_window::delay_window(const numerology& dimensions)
     d_weights = row_major(inverse);
     for (unsigned i = 0; i < d_taps; i++)
         d_tap_noise[i] = float(inverse(i, i).real());
-    std::fill(d_to_delay.in.begin(), d_to_delay.in.end(), gr_complex());
 }
 
 // d_correlation = Fᴴ ls
@@ -80,7 +79,7 @@ void delay_window::correlate(const gr_complex* ls)
     std::copy_n(ls + half, half, &d_to_delay.in[1]);
     d_to_delay.execute();
     std::copy_n(&d_to_delay.out[size - d_margin], d_margin, d_correlation.begin());
-    std::copy_n(d_to_delay.out.begin(), d_taps - d_margin, d_correlation.begin() + d_margin);
+    std::copy_n(d_to_delay.out, d_taps - d_margin, d_correlation.begin() + d_margin);
 }
 
 void delay_window::fit(const gr_complex* ls, gr_complex* taps)
@@ -108,9 +107,9 @@ volk::vector<gr_complex> delay_window::profile_weights(const std::vector<float>&
 void delay_window::response(const gr_complex* taps, gr_complex* h)
 {
     const unsigned size = d_dimensions.fft_size, half = d_dimensions.used / 2;
-    std::fill(d_to_frequency.in.begin(), d_to_frequency.in.end(), gr_complex());
+    std::fill_n(d_to_frequency.in, size, gr_complex());
     std::copy_n(taps, d_margin, &d_to_frequency.in[size - d_margin]);
-    std::copy_n(taps + d_margin, d_taps - d_margin, d_to_frequency.in.begin());
+    std::copy_n(taps + d_margin, d_taps - d_margin, d_to_frequency.in);
     d_to_frequency.execute();
     std::copy_n(&d_to_frequency.out[size - half], half, h);
     std::copy_n(&d_to_frequency.out[1], half, h + half);

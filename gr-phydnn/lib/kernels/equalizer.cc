@@ -63,14 +63,14 @@ void equalizer::equalize(const gr_complex* grid,
             d_channel[k] = h;
             beta += gain * d_noise[k];
         }
+        gr_complex* equalized = precoded ? d_deprecoder.in : d_equalized.data();
         for (unsigned k = 0; k < used; k++)
-            d_equalized[k] = std::conj(d_channel[k]) * y[k] * d_noise[k];
+            equalized[k] = std::conj(d_channel[k]) * y[k] * d_noise[k];
 
         const size_t first = i * used;
         const unsigned count = unsigned(std::min<size_t>(used, uses - first));
         if (precoded) {
             beta = std::max(beta / float(used), 1e-12f);
-            d_deprecoder.in = d_equalized;
             d_deprecoder.execute();
             const float scale = precoding_scale / beta;
             for (unsigned k = 0; k < count; k++)
@@ -78,7 +78,7 @@ void equalizer::equalize(const gr_complex* grid,
             std::fill_n(symbol_n0 + first, count, std::max(1 - beta, 1e-12f) / beta);
         } else {
             for (unsigned k = 0; k < count; k++)
-                symbols[first + k] = d_equalized[k] * std::conj(rotations[k]);
+                symbols[first + k] = equalized[k] * std::conj(rotations[k]);
             for (unsigned k = 0; k < count; k++)
                 symbol_n0[first + k] = n0 * d_noise[k];
         }

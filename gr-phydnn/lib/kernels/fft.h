@@ -8,6 +8,7 @@
 #include <gnuradio/fft/fft.h>
 #include <gnuradio/gr_complex.h>
 #include <volk/volk_alloc.hh>
+#include <algorithm>
 #include <mutex>
 
 namespace gr {
@@ -23,12 +24,14 @@ namespace kernels {
 class fft
 {
 public:
-    fft(unsigned size, bool forward) : in(size), out(size)
+    fft(unsigned size, bool forward)
+        : d_in(size), d_out(size), in(d_in.data()), out(d_out.data()), size(size)
     {
+        std::fill_n(in, size, gr_complex());
         std::scoped_lock lock(gr::fft::planner::mutex()); // FFTW plans one at a time
         d_plan = fftwf_plan_dft_1d(size,
-                                   reinterpret_cast<fftwf_complex*>(in.data()),
-                                   reinterpret_cast<fftwf_complex*>(out.data()),
+                                   reinterpret_cast<fftwf_complex*>(in),
+                                   reinterpret_cast<fftwf_complex*>(out),
                                    forward ? FFTW_FORWARD : FFTW_BACKWARD,
                                    FFTW_ESTIMATE);
     }
@@ -42,11 +45,14 @@ public:
 
     void execute() { fftwf_execute(d_plan); }
 
-    volk::vector<gr_complex> in;
-    volk::vector<gr_complex> out;
-
 private:
+    volk::vector<gr_complex> d_in, d_out;
     fftwf_plan d_plan;
+
+public:
+    gr_complex* const in;
+    gr_complex* const out;
+    const unsigned size;
 };
 
 } // namespace kernels

@@ -77,9 +77,8 @@ synchronizer::synchronizer(const numerology& dimensions,
 {
     // The matched filter, scaled so that unit noise gives unit mean power.
     const unsigned length = dimensions.preamble_length(), size = repeats * length;
-    d_preamble_backward.in = d_preamble_spectrum;
+    std::copy(d_preamble_spectrum.begin(), d_preamble_spectrum.end(), d_preamble_backward.in);
     d_preamble_backward.execute();
-    std::fill(d_filter_forward.in.begin(), d_filter_forward.in.end(), gr_complex());
     double energy = 0;
     for (unsigned i = 0; i < length; i++) {
         d_filter_forward.in[i] = d_preamble_backward.out[i];
@@ -149,16 +148,16 @@ void synchronizer::drop_before(uint64_t index)
 // is a multiple of the hop but for the last call of a one-off, so block edges stay on the grid.
 void synchronizer::filter(const gr_complex* samples, size_t size, float* power)
 {
-    const unsigned fft_size = d_filter_forward.in.size();
+    const unsigned fft_size = d_filter_forward.size;
     const unsigned hop = fft_size - d_dimensions.preamble_length();
     for (size_t done = 0; done < size; done += hop) {
         const size_t count = std::min<size_t>(hop, size - done);
         const size_t taken = std::min<size_t>(count + d_dimensions.preamble_length() - 1, fft_size);
-        std::copy_n(samples + done, taken, d_filter_forward.in.begin());
-        std::fill(d_filter_forward.in.begin() + taken, d_filter_forward.in.end(), gr_complex());
+        std::copy_n(samples + done, taken, d_filter_forward.in);
+        std::fill_n(d_filter_forward.in + taken, fft_size - taken, gr_complex());
         d_filter_forward.execute();
-        volk_32fc_x2_multiply_32fc(d_filter_backward.in.data(),
-                                   d_filter_forward.out.data(),
+        volk_32fc_x2_multiply_32fc(d_filter_backward.in,
+                                   d_filter_forward.out,
                                    d_filter_spectrum.data(),
                                    fft_size);
         d_filter_backward.execute();
@@ -248,23 +247,31 @@ bool synchronizer::acquire()
 {
     const unsigned length = d_dimensions.preamble_length(), covered = repeats * length;
     const int prefix = int(d_dimensions.cp_length);
-    if (!have(d_position + 2 * covered + granule))
+    // The earliest crossing is one repetition before the first, where the prefix matches.
+    const unsigned candidates = covered + length;
+    if (!have(d_position + candidates + covered))
         return false;
     d_counts.detections++;
 
-    // The first crossing may be an early repetition or a side lobe: take the peak.
-    d_power.resize(2 * covered - length);
+    // The first crossing may be an early repetition: take the peak, without the division by
+    // the energy, which after silence makes one repetition look as good as four.
+    d_power.resize(candidates + covered - length);
     filter(at(d_position), d_power.size(), d_power.data());
-    d_statistic.resize(covered);
-    statistic(d_power.data(), at(d_position), covered, d_statistic.data());
+    uint64_t peak = 0;
+    float highest_power = -1;
+    for (unsigned i = 0; i < candidates; i++) {
+        const float power = d_power[i] + d_power[i + length] + d_power[i + 2 * length] +
+                            d_power[i + 3 * length];
+        if (power > highest_power) {
+            highest_power = power;
+            peak = d_position + i;
+        }
+    }
     d_power.clear();
-    const uint64_t peak = d_position + uint64_t(std::max_element(d_statistic.begin(),
-                                                                 d_statistic.end()) -
-                                                d_statistic.begin());
 
     // Impulse response around the peak from the mean of the repetitions.
     const double coarse = estimate_cfo(at(peak));
-    std::fill(d_preamble_forward.in.begin(), d_preamble_forward.in.end(), gr_complex());
+    std::fill_n(d_preamble_forward.in, length, gr_complex());
     std::copy_n(at(peak), covered, d_scratch.begin());
     gr_complex phase(1, 0);
     volk_32fc_s32fc_x2_rotator_32fc(d_scratch.data(),
@@ -276,8 +283,8 @@ bool synchronizer::acquire()
         for (unsigned i = 0; i < length; i++)
             d_preamble_forward.in[i] += d_scratch[r * length + i];
     d_preamble_forward.execute();
-    volk_32fc_x2_multiply_conjugate_32fc(d_preamble_backward.in.data(),
-                                         d_preamble_forward.out.data(),
+    volk_32fc_x2_multiply_conjugate_32fc(d_preamble_backward.in,
+                                         d_preamble_forward.out,
                                          d_preamble_spectrum.data(),
                                          length);
     d_preamble_backward.execute();
@@ -324,7 +331,7 @@ void synchronizer::demodulate(uint64_t index, gr_complex* row)
     // The phase is taken from the distance in samples: nothing accumulates along the frame.
     const double angle = -d_acquired.cfo * double(index - d_acquired.start);
     gr_complex phase(std::polar(1.0, std::remainder(angle, 2 * M_PI)));
-    volk_32fc_s32fc_x2_rotator_32fc(d_demodulator.in.data(),
+    volk_32fc_s32fc_x2_rotator_32fc(d_demodulator.in,
                                     d_rotated.data(),
                                     gr_complex(std::polar(1.0, -d_acquired.cfo)),
                                     &phase,

@@ -29,10 +29,9 @@ transmitter::transmitter(const numerology& dimensions)
       d_header_signs(header_signs(dimensions)),
       d_symbol(dimensions.used)
 {
-    std::fill(d_modulator.in.begin(), d_modulator.in.end(), gr_complex());
-
     fft inverse(dimensions.preamble_length(), false);
-    inverse.in = preamble_spectrum(dimensions);
+    const auto spectrum = preamble_spectrum(dimensions);
+    std::copy(spectrum.begin(), spectrum.end(), inverse.in);
     inverse.execute();
     const float scale = 1.0f / std::sqrt(float(dimensions.preamble_length()));
     for (unsigned i = 0; i < dimensions.preamble_length(); i++)
@@ -47,7 +46,7 @@ void transmitter::symbol(const gr_complex* subcarriers, float amplitude, gr_comp
     std::copy_n(subcarriers + half, half, &d_modulator.in[1]);
     d_modulator.execute();
     volk_32f_s32f_multiply_32f(reinterpret_cast<float*>(out + prefix),
-                               reinterpret_cast<const float*>(d_modulator.out.data()),
+                               reinterpret_cast<const float*>(d_modulator.out),
                                amplitude / std::sqrt(float(size)),
                                2 * size);
     std::copy_n(out + size, prefix, out);
@@ -83,12 +82,12 @@ void transmitter::frame(const frame_header& header,
         const size_t first = i * n.used;
         const unsigned count = unsigned(std::min<size_t>(n.used, header.uses - first));
         const gr_complex* rotations = &d_scrambler[(i % scrambler_period) * n.used];
-        auto& target = header.precoded ? d_precoder.in : d_symbol;
-        volk_32fc_x2_multiply_32fc(target.data(), payload + first, rotations, count);
-        std::fill(target.begin() + count, target.end(), gr_complex());
+        gr_complex* target = header.precoded ? d_precoder.in : d_symbol.data();
+        volk_32fc_x2_multiply_32fc(target, payload + first, rotations, count);
+        std::fill_n(target + count, n.used - count, gr_complex());
         if (header.precoded) {
             d_precoder.execute();
-            symbol(d_precoder.out.data(), amplitude * precoding_scale, out);
+            symbol(d_precoder.out, amplitude * precoding_scale, out);
         } else {
             symbol(d_symbol.data(), amplitude, out);
         }
