@@ -6,7 +6,7 @@
  * BINDTOOL_GEN_AUTOMATIC(0)
  * BINDTOOL_USE_PYGCCXML(0)
  * BINDTOOL_HEADER_FILE(csi_estimator.h)
- * BINDTOOL_HEADER_FILE_HASH(8a35089c0c54617e4d582d54e29c1b64)
+ * BINDTOOL_HEADER_FILE_HASH(927752a3c48871d513f82a6b78a69752)
  */
 #include <gnuradio/phydnn/csi_estimator.h>
 #include <pybind11/pybind11.h>
@@ -33,6 +33,9 @@ dimensions: a numerology or the name of a preset.
 smoothing: 'none' (least squares as it is), 'window' (projected on the delays that the cyclic prefix
 admits) or 'profile' (LMMSE with the delay profile that the frame itself shows).
 Raises ValueError for a parameter out of range.)")
-        .def("set_smoothing", &csi_estimator::set_smoothing, py::arg("smoothing"), "May be called while running.")
+        .def("set_smoothing",
+             &csi_estimator::set_smoothing,
+             py::arg("smoothing"),
+             "May be called while running.")
         .def("dropped", &csi_estimator::dropped, "PDUs that left as erasures.");
 }

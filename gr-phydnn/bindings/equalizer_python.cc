@@ -6,7 +6,7 @@
  * BINDTOOL_GEN_AUTOMATIC(0)
  * BINDTOOL_USE_PYGCCXML(0)
  * BINDTOOL_HEADER_FILE(equalizer.h)
- * BINDTOOL_HEADER_FILE_HASH(2cfa117436e85a6113887e439b06392c)
+ * BINDTOOL_HEADER_FILE_HASH(7a4065d3f676bf441ffae3d960fd4b76)
  */
 #include <gnuradio/phydnn/equalizer.h>
 #include <pybind11/pybind11.h>

@@ -6,7 +6,7 @@
  * BINDTOOL_GEN_AUTOMATIC(0)
  * BINDTOOL_USE_PYGCCXML(0)
  * BINDTOOL_HEADER_FILE(frame_synchronizer.h)
- * BINDTOOL_HEADER_FILE_HASH(97aa9c667cf2d13779085234a9062c64)
+ * BINDTOOL_HEADER_FILE_HASH(6182d432d25804c802b0ac78a01ed88d)
  */
 #include <gnuradio/phydnn/frame_synchronizer.h>
 #include <pybind11/pybind11.h>
@@ -23,7 +23,9 @@ void bind_frame_synchronizer(py::module& m)
                gr::block,
                gr::basic_block,
                std::shared_ptr<frame_synchronizer>>(
-        m, "frame_synchronizer", R"(Finds frames in a stream of samples and cuts them into resource grids.
+        m,
+        "frame_synchronizer",
+        R"(Finds frames in a stream of samples and cuts them into resource grids.
 
 Message output `grid`: a PDU a frame with a c32vector of symbols × used subcarriers and the metadata
 frame_number, uses, kind, precoded, bundle_id, cfo (Hz) and sample_index. A frame that is known not to

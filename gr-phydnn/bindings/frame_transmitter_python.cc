@@ -6,7 +6,7 @@
  * BINDTOOL_GEN_AUTOMATIC(0)
  * BINDTOOL_USE_PYGCCXML(0)
  * BINDTOOL_HEADER_FILE(frame_transmitter.h)
- * BINDTOOL_HEADER_FILE_HASH(ac071f1aca89a5ae2631d20436c3f9a4)
+ * BINDTOOL_HEADER_FILE_HASH(006249f0e4fd91906af041df2b39360d)
  */
 #include <gnuradio/phydnn/frame_transmitter.h>
 #include <pybind11/pybind11.h>
@@ -46,9 +46,15 @@ precoded: DFT-s-OFDM, for the low peak power of PSK.
 amplitude: factor on every sample; 1 gives used subcarriers unit power.
 gap: zeros after each frame.
 Raises ValueError for a parameter out of range.)")
-        .def("set_amplitude", &frame_transmitter::set_amplitude, py::arg("amplitude"), "May be called while running.")
+        .def("set_amplitude",
+             &frame_transmitter::set_amplitude,
+             py::arg("amplitude"),
+             "May be called while running.")
         .def("amplitude", &frame_transmitter::amplitude)
-        .def("set_precoded", &frame_transmitter::set_precoded, py::arg("precoded"), "May be called while running.")
+        .def("set_precoded",
+             &frame_transmitter::set_precoded,
+             py::arg("precoded"),
+             "May be called while running.")
         .def("frames", &frame_transmitter::frames, "Bursts put out whole.")
         .def("dropped", &frame_transmitter::dropped, "PDUs that could not be sent.");
 }

@@ -29,8 +29,8 @@ samples to_array(const V& values, size_t rows, size_t columns)
 void require_size(const samples& array, size_t size, const char* what)
 {
     if (size_t(array.size()) != size)
-        throw std::invalid_argument(std::string(what) + " must hold " + std::to_string(size) +
-                                    " values");
+        throw std::invalid_argument(std::string(what) + " must hold " +
+                                    std::to_string(size) + " values");
 }
 
 const char* name_of(erasure reason)
@@ -61,28 +61,34 @@ void bind_kernels_waveform(py::module& m)
         .def_readonly("kind", &frame_header::kind)
         .def_readonly("precoded", &frame_header::precoded);
 
-    py::class_<header_codec>(m, "header_codec", "Packs a header into 268 coded bits, and finds it again.")
+    py::class_<header_codec>(
+        m, "header_codec", "Packs a header into 268 coded bits, and finds it again.")
         .def(py::init<>())
         .def("encode", &header_codec::encode, py::arg("header"), "268 bits, each 0 or 1.")
         .def(
             "decode",
-            [](header_codec& self, py::array_t<float, py::array::c_style | py::array::forcecast> soft) {
+            [](header_codec& self,
+               py::array_t<float, py::array::c_style | py::array::forcecast> soft) {
                 if (soft.size() != header_codec::coded_bits)
                     throw std::invalid_argument("soft must hold 268 values");
                 return self.decode(soft.data());
             },
             py::arg("soft"),
-            "The header in 268 soft values, positive for a 1, or None if its CRC is wrong.")
+            "The header in 268 soft values, positive for a 1, or None if its CRC is "
+            "wrong.")
         .def_static(
             "parse",
             [](const std::array<uint8_t, header_codec::bytes>& packed) {
                 return header_codec::parse(packed);
             },
             py::arg("packed"),
-            "The header in 16 bytes, or None if its CRC, version or a reserved bit is wrong.");
+            "The header in 16 bytes, or None if its CRC, version or a reserved bit is "
+            "wrong.");
 
-    py::class_<transmitter>(m, "transmitter", "Makes the samples of a frame from header and payload.")
-        .def(py::init<const numerology&>(), py::arg("dimensions") = numerology::preset("wide"))
+    py::class_<transmitter>(
+        m, "transmitter", "Makes the samples of a frame from header and payload.")
+        .def(py::init<const numerology&>(),
+             py::arg("dimensions") = numerology::preset("wide"))
         .def(
             "frame",
             [](transmitter& self, frame_header header, samples payload, float amplitude) {
@@ -96,20 +102,25 @@ void bind_kernels_waveform(py::module& m)
             py::arg("amplitude") = 1.0f,
             "Samples (complex64) of a frame; header.uses is taken from the payload.");
 
-    py::class_<reception>(m, "reception", "A frame that arrived, or one known not to have.")
+    py::class_<reception>(
+        m, "reception", "A frame that arrived, or one known not to have.")
         .def_property_readonly(
             "reason",
             [](const reception& r) { return name_of(r.reason); },
             "'' for a whole frame, else 'lost', 'bundle' or 'cut'.")
         .def_readonly("header", &reception::header)
-        .def_readonly("sample_index", &reception::sample_index, "First sample of the preamble.")
+        .def_readonly(
+            "sample_index", &reception::sample_index, "First sample of the preamble.")
         .def_readonly("cfo", &reception::cfo, "Carrier offset, radians per sample.")
         .def_property_readonly(
             "grid",
-            [](const reception& r) { return to_array(r.grid, 1, r.grid.size()).squeeze(); },
+            [](const reception& r) {
+                return to_array(r.grid, 1, r.grid.size()).squeeze();
+            },
             "The resource grid, flat: symbols × used subcarriers (complex64).");
 
-    py::class_<synchronizer>(m, "synchronizer", "Finds frames in samples and cuts them into grids.")
+    py::class_<synchronizer>(
+        m, "synchronizer", "Finds frames in samples and cuts them into grids.")
         .def(py::init<const numerology&, double, size_t, uint32_t>(),
              py::arg("dimensions") = numerology::preset("wide"),
              py::arg("false_alarm_rate") = 1e-8,
@@ -137,23 +148,24 @@ void bind_kernels_waveform(py::module& m)
         .def_property_readonly("counts", [](const synchronizer& self) {
             const auto& c = self.counts();
             return std::map<std::string, uint64_t>{
-                { "samples", c.samples },
-                { "detections", c.detections },
-                { "frames", c.frames },
-                { "header_errors", c.header_errors },
-                { "lost", c.lost },
-                { "bundle_mismatches", c.bundle_mismatches },
-                { "cut", c.cut },
-                { "bad_samples", c.bad_samples },
+                { "samples", c.samples },   { "detections", c.detections },
+                { "frames", c.frames },     { "header_errors", c.header_errors },
+                { "lost", c.lost },         { "bundle_mismatches", c.bundle_mismatches },
+                { "cut", c.cut },           { "bad_samples", c.bad_samples },
                 { "restarts", c.restarts },
             };
         });
 
-    py::class_<csi_estimator>(m, "csi_estimator", "Least-squares channel estimation at the DMRS.")
-        .def(py::init<const numerology&>(), py::arg("dimensions") = numerology::preset("wide"))
+    py::class_<csi_estimator>(
+        m, "csi_estimator", "Least-squares channel estimation at the DMRS.")
+        .def(py::init<const numerology&>(),
+             py::arg("dimensions") = numerology::preset("wide"))
         .def(
             "estimate",
-            [](csi_estimator& self, samples grid, size_t uses, const std::string& smoothing) {
+            [](csi_estimator& self,
+               samples grid,
+               size_t uses,
+               const std::string& smoothing) {
                 const auto& n = self.dimensions();
                 require_size(grid, n.grid_symbols(uses) * n.used, "grid");
                 const auto e =
@@ -167,13 +179,21 @@ void bind_kernels_waveform(py::module& m)
             py::arg("grid"),
             py::arg("uses"),
             py::arg("smoothing") = "profile",
-            "(ls, refined, n0, snr_db): estimates are DMRS × used subcarriers (complex64).");
+            "(ls, refined, n0, snr_db): estimates are DMRS × used subcarriers "
+            "(complex64).");
 
-    py::class_<equalizer>(m, "equalizer", "Unbiased MMSE equalisation back to payload symbols.")
-        .def(py::init<const numerology&>(), py::arg("dimensions") = numerology::preset("wide"))
+    py::class_<equalizer>(
+        m, "equalizer", "Unbiased MMSE equalisation back to payload symbols.")
+        .def(py::init<const numerology&>(),
+             py::arg("dimensions") = numerology::preset("wide"))
         .def(
             "equalize",
-            [](equalizer& self, samples grid, samples csi, float n0, size_t uses, bool precoded) {
+            [](equalizer& self,
+               samples grid,
+               samples csi,
+               float n0,
+               size_t uses,
+               bool precoded) {
                 const auto& n = self.dimensions();
                 require_size(grid, n.grid_symbols(uses) * n.used, "grid");
                 require_size(csi, n.pilot_symbols(uses) * n.used, "csi");

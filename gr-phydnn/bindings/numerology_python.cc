@@ -6,7 +6,7 @@
  * BINDTOOL_GEN_AUTOMATIC(0)
  * BINDTOOL_USE_PYGCCXML(0)
  * BINDTOOL_HEADER_FILE(numerology.h)
- * BINDTOOL_HEADER_FILE_HASH(75dec0396ee4c7e7d58f460a85769e24)
+ * BINDTOOL_HEADER_FILE_HASH(cc4b83326b116b2bfb68251ab39fed96)
  */
 #include <gnuradio/phydnn/numerology.h>
 #include <pybind11/pybind11.h>
@@ -18,11 +18,13 @@ void bind_numerology(py::module& m)
 {
     using gr::phydnn::numerology;
 
-    py::class_<numerology>(m, "numerology", R"(The dimensions of the waveform, shared by both ends of a link.
+    py::class_<numerology>(
+        m, "numerology", R"(The dimensions of the waveform, shared by both ends of a link.
 
 Wherever a numerology is asked for, the name of a preset will do: 'wide' (512/40/448), 'long'
 (1024/96/896: delay spreads up to 4.4 µs at 20 MS/s) or 'short' (128/32/112: small packets).)")
-        .def(py::init(&numerology::preset), py::arg("name"), R"(A tested set of dimensions.
+        .def(
+            py::init(&numerology::preset), py::arg("name"), R"(A tested set of dimensions.
 
 Raises ValueError for an unknown name.)")
         .def(py::init([](unsigned fft_size,
@@ -43,17 +45,23 @@ Raises ValueError for an unknown name.)")
 
 Raises ValueError, with one sentence, if they make no waveform.)")
         .def_static("presets", &numerology::presets, "The names of the presets.")
-        .def_readonly("fft_size", &numerology::fft_size, "Samples of a symbol without prefix.")
-        .def_readonly("cp_length", &numerology::cp_length, "Samples of the cyclic prefix.")
+        .def_readonly(
+            "fft_size", &numerology::fft_size, "Samples of a symbol without prefix.")
+        .def_readonly(
+            "cp_length", &numerology::cp_length, "Samples of the cyclic prefix.")
         .def_readonly("used", &numerology::used, "Used subcarriers.")
-        .def_readonly("pilot_spacing", &numerology::pilot_spacing, "Data symbols between two DMRS.")
-        .def_readonly("header_symbols", &numerology::header_symbols, "Symbols of the header.")
+        .def_readonly(
+            "pilot_spacing", &numerology::pilot_spacing, "Data symbols between two DMRS.")
+        .def_readonly(
+            "header_symbols", &numerology::header_symbols, "Symbols of the header.")
         .def_property_readonly(
             "preamble_length", &numerology::preamble_length, "Samples of one repetition.")
-        .def_property_readonly(
-            "preamble_samples", &numerology::preamble_samples, "Samples of the whole preamble.")
-        .def_property_readonly(
-            "symbol_samples", &numerology::symbol_samples, "Samples of a symbol with prefix.")
+        .def_property_readonly("preamble_samples",
+                               &numerology::preamble_samples,
+                               "Samples of the whole preamble.")
+        .def_property_readonly("symbol_samples",
+                               &numerology::symbol_samples,
+                               "Samples of a symbol with prefix.")
         .def("data_symbols",
              &numerology::data_symbols,
              py::arg("uses"),
@@ -70,7 +78,10 @@ Raises ValueError, with one sentence, if they make no waveform.)")
              &numerology::frame_samples,
              py::arg("uses"),
              "Samples of a frame with `uses` channel uses.")
-        .def("data_row", &numerology::data_row, py::arg("index"), "Grid row of a data symbol.")
+        .def("data_row",
+             &numerology::data_row,
+             py::arg("index"),
+             "Grid row of a data symbol.")
         .def("pilot_row",
              &numerology::pilot_row,
              py::arg("index"),
@@ -79,7 +90,8 @@ Raises ValueError, with one sentence, if they make no waveform.)")
         .def("__repr__", [](const numerology& n) {
             return "numerology(" + std::to_string(n.fft_size) + ", " +
                    std::to_string(n.cp_length) + ", " + std::to_string(n.used) + ", " +
-                   std::to_string(n.pilot_spacing) + ", " + std::to_string(n.header_symbols) + ")";
+                   std::to_string(n.pilot_spacing) + ", " +
+                   std::to_string(n.header_symbols) + ")";
         });
     py::implicitly_convertible<std::string, numerology>();
 }

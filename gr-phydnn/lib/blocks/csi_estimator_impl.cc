@@ -13,13 +13,17 @@ const pmt::pmt_t grid_port = pmt::intern("grid");
 const pmt::pmt_t csi_port = pmt::intern("csi");
 } // namespace
 
-csi_estimator::sptr csi_estimator::make(const numerology& dimensions, const std::string& smoothing)
+csi_estimator::sptr csi_estimator::make(const numerology& dimensions,
+                                        const std::string& smoothing)
 {
     return gnuradio::make_block_sptr<csi_estimator_impl>(dimensions, smoothing);
 }
 
-csi_estimator_impl::csi_estimator_impl(const numerology& dimensions, const std::string& smoothing)
-    : gr::block("csi_estimator", gr::io_signature::make(0, 0, 0), gr::io_signature::make(0, 0, 0)),
+csi_estimator_impl::csi_estimator_impl(const numerology& dimensions,
+                                       const std::string& smoothing)
+    : gr::block("csi_estimator",
+                gr::io_signature::make(0, 0, 0),
+                gr::io_signature::make(0, 0, 0)),
       d_dimensions(dimensions),
       d_kernel(dimensions)
 {
@@ -49,15 +53,17 @@ void csi_estimator_impl::handle(const pmt::pmt_t& message)
     const char* fault = nullptr;
     if (nmsgs(grid_port) > pdu::longest_queue)
         fault = "overrun";
-    else if (uses < 1 || size != d_dimensions.grid_symbols(size_t(uses)) * d_dimensions.used)
+    else if (uses < 1 ||
+             size != d_dimensions.grid_symbols(size_t(uses)) * d_dimensions.used)
         fault = "payload";
     if (fault) {
         d_dropped++;
-        d_logger->warn("frame {} is erased: {}.",
-                       pdu::get_long(meta, "frame_number", -1),
-                       std::string(fault) == "overrun"
-                           ? "the receiver is slower than the samples"
-                           : "the size of its grid does not follow from its channel uses");
+        d_logger->warn(
+            "frame {} is erased: {}.",
+            pdu::get_long(meta, "frame_number", -1),
+            std::string(fault) == "overrun"
+                ? "the receiver is slower than the samples"
+                : "the size of its grid does not follow from its channel uses");
         message_port_pub(grid_port, pdu::erase(meta, fault));
         return;
     }
@@ -74,7 +80,8 @@ void csi_estimator_impl::handle(const pmt::pmt_t& message)
     csi = pdu::set(csi, "csi_n0", n0);
     csi = pdu::set(csi, "ls", pmt::init_c32vector(e.ls.size(), e.ls.data()));
     csi = pdu::set(csi, "refined", refined);
-    csi = pdu::set(csi, "pilots", pmt::from_long(long(d_dimensions.pilot_symbols(size_t(uses)))));
+    csi = pdu::set(
+        csi, "pilots", pmt::from_long(long(d_dimensions.pilot_symbols(size_t(uses)))));
     csi = pdu::set(csi, "subcarriers", pmt::from_long(d_dimensions.used));
     message_port_pub(csi_port, csi);
 

@@ -19,7 +19,8 @@ equalizer::sptr equalizer::make(const numerology& dimensions)
 }
 
 equalizer_impl::equalizer_impl(const numerology& dimensions)
-    : gr::block("equalizer", gr::io_signature::make(0, 0, 0), gr::io_signature::make(0, 0, 0)),
+    : gr::block(
+          "equalizer", gr::io_signature::make(0, 0, 0), gr::io_signature::make(0, 0, 0)),
       d_dimensions(dimensions),
       d_kernel(dimensions)
 {
@@ -47,17 +48,19 @@ void equalizer_impl::handle(const pmt::pmt_t& message)
     const char* fault = nullptr;
     if (nmsgs(grid_port) > pdu::longest_queue)
         fault = "overrun";
-    else if (uses < 1 || size != d_dimensions.grid_symbols(size_t(uses)) * d_dimensions.used ||
+    else if (uses < 1 ||
+             size != d_dimensions.grid_symbols(size_t(uses)) * d_dimensions.used ||
              csi_size != d_dimensions.pilot_symbols(size_t(uses)) * d_dimensions.used ||
              !(n0 > 0))
         fault = "payload";
     if (fault) {
         d_dropped++;
-        d_logger->warn("frame {} is erased: {}.",
-                       pdu::get_long(meta, "frame_number", -1),
-                       std::string(fault) == "overrun"
-                           ? "the receiver is slower than the samples"
-                           : "its grid, csi or csi_n0 does not follow from its channel uses");
+        d_logger->warn(
+            "frame {} is erased: {}.",
+            pdu::get_long(meta, "frame_number", -1),
+            std::string(fault) == "overrun"
+                ? "the receiver is slower than the samples"
+                : "its grid, csi or csi_n0 does not follow from its channel uses");
         message_port_pub(symbols_port, pdu::erase(meta, fault));
         return;
     }

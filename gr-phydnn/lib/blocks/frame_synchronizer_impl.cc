@@ -77,7 +77,8 @@ int frame_synchronizer_impl::work(int noutput_items,
                      size_t(noutput_items),
                      [this](kernels::reception&& frame) { publish(std::move(frame)); });
     if (clean && d_kernel.counts().bad_samples > 0)
-        d_logger->warn("the input holds NaN, infinite or absurdly large samples: they count as 0.");
+        d_logger->warn(
+            "the input holds NaN, infinite or absurdly large samples: they count as 0.");
     std::scoped_lock lock(d_mutex);
     d_counts = d_kernel.counts();
     return noutput_items;
@@ -90,10 +91,11 @@ void frame_synchronizer_impl::publish(kernels::reception&& frame)
     meta = pdu::set(meta, "frame_number", pmt::from_long(header.frame_number));
     meta = pdu::set(meta, "sample_index", pmt::from_uint64(frame.sample_index));
     if (frame.reason == kernels::erasure::bundle)
-        d_logger->warn("frame {} was made by bundle {:08x}, which is not the one loaded here: load "
-                       "the same bundle at both ends.",
-                       header.frame_number,
-                       header.bundle_id);
+        d_logger->warn(
+            "frame {} was made by bundle {:08x}, which is not the one loaded here: load "
+            "the same bundle at both ends.",
+            header.frame_number,
+            header.bundle_id);
     if (frame.reason != kernels::erasure::none) {
         message_port_pub(grid_port, pdu::erase(meta, name_of(frame.reason)));
         return;
@@ -102,7 +104,8 @@ void frame_synchronizer_impl::publish(kernels::reception&& frame)
     meta = pdu::set(meta, "kind", pmt::from_long(header.kind));
     meta = pdu::set(meta, "precoded", pmt::from_bool(header.precoded));
     meta = pdu::set(meta, "bundle_id", pmt::from_uint64(header.bundle_id));
-    meta = pdu::set(meta, "cfo", pmt::from_double(frame.cfo * d_sample_rate / (2 * M_PI)));
+    meta =
+        pdu::set(meta, "cfo", pmt::from_double(frame.cfo * d_sample_rate / (2 * M_PI)));
     message_port_pub(
         grid_port,
         pmt::cons(meta, pmt::init_c32vector(frame.grid.size(), frame.grid.data())));

@@ -88,7 +88,8 @@ void frame_transmitter_impl::prepare(const pmt::pmt_t& message)
     if (fault) {
         d_dropped++;
         d_logger->warn("frame {} is not sent: {}.", d_frame_number, fault);
-        auto sent = pdu::set(pmt::make_dict(), "frame_number", pmt::from_long(d_frame_number));
+        auto sent =
+            pdu::set(pmt::make_dict(), "frame_number", pmt::from_long(d_frame_number));
         sent = pdu::set(sent, "samples", pmt::from_long(0));
         message_port_pub(sent_port, pdu::set(sent, "erased", pmt::PMT_T));
         return;
@@ -120,15 +121,18 @@ int frame_transmitter_impl::work(int noutput_items,
     }
     if (d_done == 0) {
         const auto here = nitems_written(0);
-        add_item_tag(0, here, pmt::intern("packet_len"), pmt::from_long(long(d_burst.size())));
-        add_item_tag(0, here, pmt::intern("frame_number"), pmt::from_long(d_frame_number));
+        add_item_tag(
+            0, here, pmt::intern("packet_len"), pmt::from_long(long(d_burst.size())));
+        add_item_tag(
+            0, here, pmt::intern("frame_number"), pmt::from_long(d_frame_number));
     }
     auto out = static_cast<gr_complex*>(output_items[0]);
     const size_t count = std::min<size_t>(noutput_items, d_burst.size() - d_done);
     std::copy_n(d_burst.begin() + d_done, count, out);
     d_done += count;
     if (d_done == d_burst.size()) {
-        auto sent = pdu::set(pmt::make_dict(), "frame_number", pmt::from_long(d_frame_number));
+        auto sent =
+            pdu::set(pmt::make_dict(), "frame_number", pmt::from_long(d_frame_number));
         sent = pdu::set(sent, "samples", pmt::from_long(long(d_burst.size())));
         message_port_pub(sent_port, sent);
         d_burst.clear();

@@ -12,7 +12,8 @@ namespace gr {
 namespace phydnn {
 namespace pdu {
 
-//! PDUs that may wait at a message port with a handler; the scheduler itself sets no bound.
+//! PDUs that may wait at a message port with a handler; the scheduler itself sets no
+//! bound.
 constexpr size_t longest_queue = 64;
 
 //! The metadata of a PDU, or an empty dict if \p message is none.

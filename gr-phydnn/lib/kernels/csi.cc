@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * Copyright 2026 the gr-phydnn authors
  */
+#include <Eigen/Dense>
 #include <kernels/csi.h>
 #include <kernels/sequences.h>
 #include <volk/volk.h>
-#include <Eigen/Dense>
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>

@@ -28,8 +28,8 @@ PHYDNN_API smoothing smoothing_from_name(const std::string& name);
  *
  * The channel at the used subcarriers is H = F a, with taps a at delays of −margin to
  * cp_length + margin samples. The least-squares fit of a to an estimate keeps the share
- * taps() / used of its noise. The subcarriers do not fill the band, so FᴴF is no multiple of
- * the identity: its regularised inverse is made once.
+ * taps() / used of its noise. The subcarriers do not fill the band, so FᴴF is no multiple
+ * of the identity: its regularised inverse is made once.
  */
 class PHYDNN_API delay_window
 {
@@ -55,7 +55,8 @@ public:
      * \param powers taps() expected powers, all positive
      * \param n0 noise variance of an estimate
      */
-    volk::vector<gr_complex> profile_weights(const std::vector<float>& powers, float n0) const;
+    volk::vector<gr_complex> profile_weights(const std::vector<float>& powers,
+                                             float n0) const;
 
     //! Noise variance of each fitted tap for unit noise in the estimate: taps() values.
     const std::vector<float>& tap_noise() const { return d_tap_noise; }
@@ -81,7 +82,7 @@ struct channel_estimate {
     volk::vector<gr_complex> ls;      //!< least squares: pilot symbols × used
     volk::vector<gr_complex> refined; //!< after smoothing: pilot symbols × used
     float n0 = 0;                     //!< noise variance per subcarrier
-    float snr_db = 0;                 //!< mean channel gain over n0 (Es/N0 at the receiver)
+    float snr_db = 0; //!< mean channel gain over n0 (Es/N0 at the receiver)
 };
 
 /*!

@@ -74,7 +74,8 @@ void equalizer::equalize(const gr_complex* grid,
             d_deprecoder.execute();
             const float scale = precoding_scale / beta;
             for (unsigned k = 0; k < count; k++)
-                symbols[first + k] = scale * d_deprecoder.out[k] * std::conj(rotations[k]);
+                symbols[first + k] =
+                    scale * d_deprecoder.out[k] * std::conj(rotations[k]);
             std::fill_n(symbol_n0 + first, count, std::max(1 - beta, 1e-12f) / beta);
         } else {
             for (unsigned k = 0; k < count; k++)

@@ -16,8 +16,9 @@ namespace kernels {
  *
  * Two neighbouring estimates are first turned on one another, so that a residual carrier
  * offset is interpolated as a rotation, and then linearly combined. Without precoding the
- * unbiased MMSE estimate is y / h with noise variance N0 / |h|²; with precoding it is the inverse DFT of
- * conj(h) y / (|h|² + N0) over its gain β, with noise variance (1 − β) / β.
+ * unbiased MMSE estimate is y / h with noise variance N0 / |h|²; with precoding it is the
+ * inverse DFT of conj(h) y / (|h|² + N0) over its gain β, with noise variance (1 − β) /
+ * β.
  */
 class PHYDNN_API equalizer
 {

@@ -4,9 +4,9 @@
 #ifndef INCLUDED_PHYDNN_KERNELS_FFT_H
 #define INCLUDED_PHYDNN_KERNELS_FFT_H
 
-#include <fftw3.h>
 #include <gnuradio/fft/fft.h>
 #include <gnuradio/gr_complex.h>
+#include <fftw3.h>
 #include <volk/volk_alloc.hh>
 #include <algorithm>
 #include <mutex>

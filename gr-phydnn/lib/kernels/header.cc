@@ -15,7 +15,9 @@ namespace kernels {
 
 namespace {
 constexpr uint8_t version = 1;
-const std::vector<int> polynomials = { 79, 109 }; // the CCSDS / 802.11 code, in gr-fec's order
+const std::vector<int> polynomials = {
+    79, 109
+}; // the CCSDS / 802.11 code, in gr-fec's order
 
 uint32_t crc24(const uint8_t* data, size_t size)
 {
@@ -40,10 +42,10 @@ uint32_t get(const uint8_t* in, unsigned bytes)
 } // namespace
 
 header_codec::header_codec()
-    : d_encoder(
-          fec::code::cc_encoder::make(info_bits, 7, 2, polynomials, 0, CC_TERMINATED, false)),
-      d_decoder(
-          fec::code::cc_decoder::make(info_bits, 7, 2, polynomials, 0, -1, CC_TERMINATED, false))
+    : d_encoder(fec::code::cc_encoder::make(
+          info_bits, 7, 2, polynomials, 0, CC_TERMINATED, false)),
+      d_decoder(fec::code::cc_decoder::make(
+          info_bits, 7, 2, polynomials, 0, -1, CC_TERMINATED, false))
 {
 }
 
@@ -78,7 +80,8 @@ std::optional<frame_header> header_codec::decode(const float* soft)
     if (!(mean > 0) || !std::isfinite(mean))
         return std::nullopt;
 
-    // The decoder takes bytes around 128; the mean magnitude at 50 leaves the peaks unclipped.
+    // The decoder takes bytes around 128; the mean magnitude at 50 leaves the peaks
+    // unclipped.
     std::array<uint8_t, coded_bits> quantised;
     for (unsigned i = 0; i < coded_bits; i++)
         quantised[i] = uint8_t(std::clamp(128.0 + 50.0 * soft[i] / mean, 0.0, 255.0));

@@ -18,7 +18,7 @@ namespace kernels {
 
 //! What a frame says of itself.
 struct frame_header {
-    uint8_t kind = 0;          //!< of payload: 0 split inference, 1 weights, 2 text; at most 15
+    uint8_t kind = 0; //!< of payload: 0 split inference, 1 weights, 2 text; at most 15
     bool precoded = false;     //!< payload went through the DFT (DFT-s-OFDM)
     uint32_t frame_number = 0; //!< counts up from the start of a transmission
     uint32_t bundle_id = 0;    //!< of the bundle that made the payload
@@ -29,8 +29,9 @@ struct frame_header {
  * \brief Packs a header into coded bits, and finds it again in soft ones.
  *
  * 16 bytes, most significant bit first: version (4 bits, 1), kind (4), flags (8, bit 0:
- * precoded), frame number (32), bundle id (32), channel uses (24), CRC-24A of 3GPP TS 36.212
- * (24). Then the terminated convolutional code of rate 1/2 and constraint length 7 (gr-fec).
+ * precoded), frame number (32), bundle id (32), channel uses (24), CRC-24A of 3GPP
+ * TS 36.212 (24). Then the terminated convolutional code of rate 1/2 and constraint
+ * length 7 (gr-fec).
  */
 class PHYDNN_API header_codec
 {
@@ -53,11 +54,13 @@ public:
      */
     std::optional<frame_header> decode(const float* soft);
 
-    //! The header in \p packed, or nothing if the CRC, the version or a reserved bit is wrong.
+    //! The header in \p packed, or nothing if the CRC, the version or a reserved bit is
+    //! wrong.
     static std::optional<frame_header> parse(const std::array<uint8_t, bytes>& packed);
 
-    //! The coded bit that the \p use-th channel use of the header symbols carries. The step is
-    //! coprime to coded_bits: neighbours on the grid carry distant bits, and all bits repeat.
+    //! The coded bit that the \p use-th channel use of the header symbols carries. The
+    //! step is coprime to coded_bits: neighbours on the grid carry distant bits, and all
+    //! bits repeat.
     static unsigned bit_of_use(unsigned use) { return use * 101u % coded_bits; }
 
 private:

@@ -45,7 +45,8 @@ void numerology::validate() const
             "cp_length must be from 8 to a quarter of fft_size");
     require(used >= fft_size / 4 && used < fft_size && used % 4 == 0,
             "used must be a multiple of 4, at least a quarter of fft_size and below it");
-    require(pilot_spacing >= 1 && pilot_spacing <= 64, "pilot_spacing must be from 1 to 64");
+    require(pilot_spacing >= 1 && pilot_spacing <= 64,
+            "pilot_spacing must be from 1 to 64");
     require(header_symbols >= 1 && header_symbols <= 64 && header_symbols * used >= 268,
             "header_symbols times used must hold the 268 coded bits of the header");
 }

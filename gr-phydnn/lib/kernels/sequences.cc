@@ -30,7 +30,8 @@ volk::vector<gr_complex> zadoff_chu(unsigned root, unsigned length)
         const uint64_t m = k % period;
         // The phase −π·root·m(m+1)/period, reduced exactly before it becomes a float.
         const uint64_t turns = (root * m * (m + 1) / 2) % period;
-        sequence[k] = gr_complex(std::polar(1.0, -2 * M_PI * double(turns) / double(period)));
+        sequence[k] =
+            gr_complex(std::polar(1.0, -2 * M_PI * double(turns) / double(period)));
     }
     return sequence;
 }

@@ -18,10 +18,10 @@ namespace kernels {
 constexpr unsigned scrambler_period = 16;
 
 /*!
- * \brief A Zadoff–Chu sequence of the largest prime length that fits, extended cyclically.
- * \param root of the sequence, from 1 to length / 2
- * \param length of the result, at least 3
- * \return \p length values of modulus 1 (3GPP TS 36.211, section 5.5.1.1)
+ * \brief A Zadoff–Chu sequence of the largest prime length that fits, extended
+ * cyclically. \param root of the sequence, from 1 to length / 2 \param length of the
+ * result, at least 3 \return \p length values of modulus 1 (3GPP TS 36.211,
+ * section 5.5.1.1)
  */
 PHYDNN_API volk::vector<gr_complex> zadoff_chu(unsigned root, unsigned length);
 
@@ -35,7 +35,8 @@ PHYDNN_API std::vector<uint8_t> gold(uint32_t c_init, size_t length);
 //! The DMRS: `used` values of modulus 1, from the lowest subcarrier to the highest.
 PHYDNN_API volk::vector<gr_complex> pilots(const numerology& n);
 
-//! The spectrum of one repetition of the preamble: preamble_length() FFT bins, 0 or modulus 1.
+//! The spectrum of one repetition of the preamble: preamble_length() FFT bins, 0 or
+//! modulus 1.
 PHYDNN_API volk::vector<gr_complex> preamble_spectrum(const numerology& n);
 
 //! Rotations by multiples of 90° that whiten the payload: scrambler_period × used values.

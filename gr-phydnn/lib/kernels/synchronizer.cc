@@ -44,7 +44,8 @@ numerology checked(const numerology& n, double rate, size_t max_uses)
 {
     n.validate();
     if (!(rate >= 1e-15 && rate <= 1e-2))
-        throw std::invalid_argument("false_alarm_rate must be from 1e-15 to 1e-2 per sample");
+        throw std::invalid_argument(
+            "false_alarm_rate must be from 1e-15 to 1e-2 per sample");
     if (max_uses < 1 || max_uses >= 1u << 24)
         throw std::invalid_argument("max_uses must be from 1 to 16777215 channel uses");
     return n;
@@ -77,7 +78,8 @@ synchronizer::synchronizer(const numerology& dimensions,
 {
     // The matched filter, scaled so that unit noise gives unit mean power.
     const unsigned length = dimensions.preamble_length(), size = repeats * length;
-    std::copy(d_preamble_spectrum.begin(), d_preamble_spectrum.end(), d_preamble_backward.in);
+    std::copy(
+        d_preamble_spectrum.begin(), d_preamble_spectrum.end(), d_preamble_backward.in);
     d_preamble_backward.execute();
     double energy = 0;
     for (unsigned i = 0; i < length; i++) {
@@ -108,9 +110,10 @@ void synchronizer::process(const gr_complex* samples, size_t size, const sink& d
         }
     }
     // Room for the timing to move back, and for a frame that turns out to have been cut.
-    const uint64_t kept = d_state == state::tracking
-                              ? d_acquired.start + d_good_row * d_dimensions.symbol_samples()
-                              : d_position;
+    const uint64_t kept =
+        d_state == state::tracking
+            ? d_acquired.start + d_good_row * d_dimensions.symbol_samples()
+            : d_position;
     drop_before(kept > d_dimensions.cp_length ? kept - d_dimensions.cp_length : 0);
 }
 
@@ -144,15 +147,17 @@ void synchronizer::drop_before(uint64_t index)
     d_first = index;
 }
 
-// Power of the matched filter at `size` positions; takes size + length − 1 samples. `size`
-// is a multiple of the hop but for the last call of a one-off, so block edges stay on the grid.
+// Power of the matched filter at `size` positions; takes size + length − 1 samples.
+// `size` is a multiple of the hop but for the last call of a one-off, so block edges stay
+// on the grid.
 void synchronizer::filter(const gr_complex* samples, size_t size, float* power)
 {
     const unsigned fft_size = d_filter_forward.size;
     const unsigned hop = fft_size - d_dimensions.preamble_length();
     for (size_t done = 0; done < size; done += hop) {
         const size_t count = std::min<size_t>(hop, size - done);
-        const size_t taken = std::min<size_t>(count + d_dimensions.preamble_length() - 1, fft_size);
+        const size_t taken =
+            std::min<size_t>(count + d_dimensions.preamble_length() - 1, fft_size);
         std::copy_n(samples + done, taken, d_filter_forward.in);
         std::fill_n(d_filter_forward.in + taken, fft_size - taken, gr_complex());
         d_filter_forward.execute();
@@ -199,7 +204,8 @@ std::vector<float> synchronizer::statistic(const gr_complex* samples, size_t siz
     if (size < covered + granule)
         return {};
     const size_t positions = (size - covered) / granule * granule;
-    std::vector<float> power(positions + covered - d_dimensions.preamble_length()), out(positions);
+    std::vector<float> power(positions + covered - d_dimensions.preamble_length()),
+        out(positions);
     filter(samples, power.size(), power.data());
     statistic(power.data(), samples, positions, out.data());
     return out;
@@ -233,7 +239,8 @@ bool synchronizer::search()
 double synchronizer::estimate_cfo(const gr_complex* samples)
 {
     const unsigned length = d_dimensions.preamble_length();
-    std::copy_n(samples, repeats * length, d_scratch.begin()); // aligned: VOLK rounds the same
+    std::copy_n(
+        samples, repeats * length, d_scratch.begin()); // aligned: VOLK rounds the same
     gr_complex lag1, lag2;
     volk_32fc_x2_conjugate_dot_prod_32fc(
         &lag1, &d_scratch[length], &d_scratch[0], (repeats - 1) * length);
@@ -253,8 +260,8 @@ bool synchronizer::acquire()
         return false;
     d_counts.detections++;
 
-    // The first crossing may be an early repetition: take the peak, without the division by
-    // the energy, which after silence makes one repetition look as good as four.
+    // The first crossing may be an early repetition: take the peak, without the division
+    // by the energy, which after silence makes one repetition look as good as four.
     d_power.resize(candidates + covered - length);
     filter(at(d_position), d_power.size(), d_power.data());
     uint64_t peak = 0;
@@ -289,7 +296,8 @@ bool synchronizer::acquire()
                                          length);
     d_preamble_backward.execute();
     const auto tap_power = [&](int delay) {
-        return double(std::norm(d_preamble_backward.out[(delay + int(length)) % int(length)]));
+        return double(
+            std::norm(d_preamble_backward.out[(delay + int(length)) % int(length)]));
     };
 
     // Of the windows of one prefix that hold nearly all the energy, the middle one.
@@ -328,7 +336,8 @@ void synchronizer::demodulate(uint64_t index, gr_complex* row)
 {
     const unsigned size = d_dimensions.fft_size, half = d_dimensions.used / 2;
     std::copy_n(at(index), size, d_rotated.begin());
-    // The phase is taken from the distance in samples: nothing accumulates along the frame.
+    // The phase is taken from the distance in samples: nothing accumulates along the
+    // frame.
     const double angle = -d_acquired.cfo * double(index - d_acquired.start);
     gr_complex phase(std::polar(1.0, std::remainder(angle, 2 * M_PI)));
     volk_32fc_s32fc_x2_rotator_32fc(d_demodulator.in,
@@ -365,7 +374,8 @@ bool synchronizer::pilot_present(const gr_complex* row)
 {
     const unsigned used = d_dimensions.used;
     std::copy_n(row, used, d_channel.begin());
-    volk_32fc_x2_multiply_conjugate_32fc(d_ls.data(), d_channel.data(), d_pilots.data(), used);
+    volk_32fc_x2_multiply_conjugate_32fc(
+        d_ls.data(), d_channel.data(), d_pilots.data(), used);
     d_window.fit(d_ls.data(), d_taps.data());
     d_window.response(d_taps.data(), d_channel.data());
     gr_complex total, inside;
@@ -379,7 +389,8 @@ bool synchronizer::pilot_present(const gr_complex* row)
 
 bool synchronizer::track(const sink& deliver)
 {
-    const unsigned used = d_dimensions.used, header_rows = 1 + d_dimensions.header_symbols;
+    const unsigned used = d_dimensions.used,
+                   header_rows = 1 + d_dimensions.header_symbols;
     const uint64_t symbol = d_dimensions.symbol_samples();
     const uint64_t index = d_acquired.start + d_row * symbol + d_dimensions.cp_length;
     if (!have(index + d_dimensions.fft_size))

@@ -26,32 +26,33 @@ enum class erasure {
 //! A frame that arrived, or one known not to have.
 struct reception {
     erasure reason = erasure::none;
-    frame_header header;            //!< only the frame number means something if lost
-    uint64_t sample_index = 0;      //!< of the first sample of the preamble
-    double cfo = 0;                 //!< estimated carrier offset, radians per sample
-    volk::vector<gr_complex> grid;  //!< grid_symbols(uses) × used subcarriers; empty if erased
+    frame_header header;       //!< only the frame number means something if lost
+    uint64_t sample_index = 0; //!< of the first sample of the preamble
+    double cfo = 0;            //!< estimated carrier offset, radians per sample
+    volk::vector<gr_complex>
+        grid; //!< grid_symbols(uses) × used subcarriers; empty if erased
 };
 
 //! What the synchronizer has counted.
 struct synchronizer_counts {
-    uint64_t samples = 0;           //!< taken in
-    uint64_t detections = 0;        //!< preambles
-    uint64_t frames = 0;            //!< delivered whole
-    uint64_t header_errors = 0;     //!< detections whose header failed its CRC or its bounds
-    uint64_t lost = 0;              //!< frame numbers skipped
+    uint64_t samples = 0;       //!< taken in
+    uint64_t detections = 0;    //!< preambles
+    uint64_t frames = 0;        //!< delivered whole
+    uint64_t header_errors = 0; //!< detections whose header failed its CRC or its bounds
+    uint64_t lost = 0;          //!< frame numbers skipped
     uint64_t bundle_mismatches = 0; //!< frames of another bundle
     uint64_t cut = 0;               //!< frames that ended early
     uint64_t bad_samples = 0;       //!< NaN, infinite or absurdly large; taken as 0
-    uint64_t restarts = 0;          //!< frame numbers that went back, or leapt: a new transmitter
+    uint64_t restarts = 0; //!< frame numbers that went back, or leapt: a new transmitter
 };
 
 /*!
  * \brief Finds frames in a stream of samples and cuts them into resource grids.
  *
  * Timing: a matched filter for one repetition of the preamble; the powers at its four
- * repetitions add up, over the energy of the samples they cover. For noise alone the sum is
- * Gamma(4) distributed, which sets the threshold for a false-alarm rate. The window of one
- * cyclic prefix with most energy in the impulse response then places the FFT.
+ * repetitions add up, over the energy of the samples they cover. For noise alone the sum
+ * is Gamma(4) distributed, which sets the threshold for a false-alarm rate. The window of
+ * one cyclic prefix with most energy in the impulse response then places the FFT.
  *
  * Carrier offset: the best linear unbiased estimator on repetitions of M. Morelli,
  * U. Mengali, "An Improved Frequency Offset Estimator for OFDM Applications", IEEE
@@ -83,8 +84,9 @@ public:
 
     const synchronizer_counts& counts() const { return d_counts; }
 
-    //! Detection statistic over its threshold for each of \p size samples: used to measure
-    //! detection and false alarms. \p size must be at least the preamble plus one FFT.
+    //! Detection statistic over its threshold for each of \p size samples: used to
+    //! measure detection and false alarms. \p size must be at least the preamble plus one
+    //! FFT.
     std::vector<float> statistic(const gr_complex* samples, size_t size);
 
 private:
@@ -99,7 +101,8 @@ private:
     bool have(uint64_t index) const { return index <= d_first + d_samples.size(); }
 
     void filter(const gr_complex* samples, size_t size, float* power);
-    void statistic(const float* power, const gr_complex* samples, size_t size, float* out);
+    void
+    statistic(const float* power, const gr_complex* samples, size_t size, float* out);
 
     bool search();
     bool acquire();
@@ -122,7 +125,7 @@ private:
 
     volk::vector<gr_complex> d_samples; // what has come in and may still be needed
     uint64_t d_first = 0;               // stream index of d_samples[0]
-    uint64_t d_position = 0;            // stream index from which the present state works on
+    uint64_t d_position = 0; // stream index from which the present state works on
     state d_state = state::searching;
 
     fft d_filter_forward, d_filter_backward;
@@ -144,9 +147,9 @@ private:
 
     acquisition d_acquired{};
     reception d_frame;
-    size_t d_row = 0;           // next row of the grid to demodulate
-    size_t d_next_pilot = 0;    // index of the next DMRS to check
-    size_t d_good_row = 0;      // row after the last DMRS that was there
+    size_t d_row = 0;        // next row of the grid to demodulate
+    size_t d_next_pilot = 0; // index of the next DMRS to check
+    size_t d_good_row = 0;   // row after the last DMRS that was there
     bool d_pilot_missed = false;
     std::optional<uint32_t> d_expected; // next frame number, once one has been seen
 };

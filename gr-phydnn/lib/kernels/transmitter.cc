@@ -61,7 +61,8 @@ void transmitter::frame(const frame_header& header,
     const auto coded = d_codec.encode(header);
 
     for (unsigned i = 0; i < n.preamble_samples(); i++) {
-        const unsigned phase = i + n.preamble_length() - n.cp_length % n.preamble_length();
+        const unsigned phase =
+            i + n.preamble_length() - n.cp_length % n.preamble_length();
         out[i] = amplitude * d_preamble[phase % n.preamble_length()];
     }
     out += n.preamble_samples();
@@ -71,7 +72,8 @@ void transmitter::frame(const frame_header& header,
 
     for (unsigned i = 0, use = 0; i < n.header_symbols; i++) {
         for (unsigned k = 0; k < n.used; k++, use++)
-            d_symbol[k] = (coded[header_codec::bit_of_use(use)] ? 1.0f : -1.0f) * d_header_signs[use];
+            d_symbol[k] = (coded[header_codec::bit_of_use(use)] ? 1.0f : -1.0f) *
+                          d_header_signs[use];
         symbol(d_symbol.data(), amplitude, out);
         out += n.symbol_samples();
     }

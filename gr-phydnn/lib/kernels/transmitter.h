@@ -20,11 +20,11 @@ public:
     explicit transmitter(const numerology& dimensions);
 
     /*!
-     * \param header what the frame says of itself; header.uses is the length of \p payload
-     * \param payload header.uses channel uses, any finite complex values of unit average power
-     * \param amplitude factor on every sample
-     * \param out room for numerology::frame_samples(header.uses) samples
-     * \throws std::invalid_argument if a header field is out of range
+     * \param header what the frame says of itself; header.uses is the length of \p
+     * payload \param payload header.uses channel uses, any finite complex values of unit
+     * average power \param amplitude factor on every sample \param out room for
+     * numerology::frame_samples(header.uses) samples \throws std::invalid_argument if a
+     * header field is out of range
      */
     void frame(const frame_header& header,
                const gr_complex* payload,

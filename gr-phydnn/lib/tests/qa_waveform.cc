@@ -33,7 +33,8 @@ signal qpsk(size_t count, unsigned seed)
 void add_noise(signal& x, double snr_db, unsigned seed)
 {
     std::mt19937 engine(seed);
-    std::normal_distribution<float> normal(0, std::sqrt(std::pow(10.0, -snr_db / 10) / 2));
+    std::normal_distribution<float> normal(0,
+                                           std::sqrt(std::pow(10.0, -snr_db / 10) / 2));
     for (auto& s : x)
         s += gr_complex(normal(engine), normal(engine));
 }
@@ -56,7 +57,8 @@ void append_frame(signal& out,
     tx.frame(header, payload.data(), 1.0f, &out[before]);
 }
 
-std::vector<reception> receive(synchronizer& rx, const signal& x, size_t chunk = size_t(-1))
+std::vector<reception>
+receive(synchronizer& rx, const signal& x, size_t chunk = size_t(-1))
 {
     std::vector<reception> frames;
     for (size_t i = 0; i < x.size(); i += std::min(chunk, x.size() - i))
@@ -70,7 +72,8 @@ double error_power(const numerology& n, const reception& frame, const signal& pa
 {
     csi_estimator estimator(n);
     equalizer eq(n);
-    const auto e = estimator.estimate(frame.grid.data(), payload.size(), smoothing::profile);
+    const auto e =
+        estimator.estimate(frame.grid.data(), payload.size(), smoothing::profile);
     signal symbols(payload.size());
     std::vector<float> n0(payload.size());
     eq.equalize(frame.grid.data(),
@@ -90,7 +93,8 @@ double error_power(const numerology& n, const reception& frame, const signal& pa
 
 BOOST_AUTO_TEST_CASE(gold_sequence_starts_as_in_the_standard)
 {
-    // x1 of TS 36.211 alone (c_init = 0): x1(1600 … 1615), computed from its recurrence by hand.
+    // x1 of TS 36.211 alone (c_init = 0): x1(1600 … 1615), computed from its recurrence
+    // by hand.
     const auto c = gold(0, 64);
     std::vector<uint8_t> x1(1664 + 31);
     x1[0] = 1;
@@ -107,7 +111,8 @@ BOOST_AUTO_TEST_CASE(zadoff_chu_has_unit_modulus_and_no_autocorrelation)
     for (unsigned lag = 0; lag < length; lag++) {
         std::complex<double> sum;
         for (unsigned k = 0; k < length; k++)
-            sum += std::complex<double>(z[k]) * std::conj(std::complex<double>(z[(k + lag) % length]));
+            sum += std::complex<double>(z[k]) *
+                   std::conj(std::complex<double>(z[(k + lag) % length]));
         BOOST_TEST(std::abs(sum - (lag ? 0.0 : double(length))) < 1e-3);
     }
 }
@@ -166,8 +171,8 @@ BOOST_AUTO_TEST_CASE(parse_refuses_random_bytes)
 }
 
 BOOST_DATA_TEST_CASE(every_preset_carries_every_length,
-                     data::make({ "wide", "long", "short" }) * data::make({ 1, 100, 448, 7000 }) *
-                         data::make({ false, true }),
+                     data::make({ "wide", "long", "short" }) *
+                         data::make({ 1, 100, 448, 7000 }) * data::make({ false, true }),
                      preset,
                      uses,
                      precoded)
@@ -302,7 +307,8 @@ BOOST_AUTO_TEST_CASE(bad_samples_touch_only_their_own_frame)
     BOOST_TEST(rx.counts().bad_samples == 3u);
     for (uint32_t i = 0; i < 3; i++) {
         BOOST_TEST(frames[i].header.frame_number == i);
-        BOOST_TEST(10 * std::log10(error_power(n, frames[i], qpsk(2000, i))) < (i == 1 ? -15 : -19.5));
+        BOOST_TEST(10 * std::log10(error_power(n, frames[i], qpsk(2000, i))) <
+                   (i == 1 ? -15 : -19.5));
     }
 }
 

@@ -18,16 +18,16 @@ namespace phydnn {
  * Message input `grid`: the PDUs of frame_synchronizer.
  *
  * Message output `grid`: the same PDUs with the metadata `csi` (c32vector, DMRS × used
- * subcarriers, refined), `csi_n0` (real, noise variance per subcarrier) and `snr_db` (real,
- * estimated Es/N0). Erased PDUs pass untouched.
+ * subcarriers, refined), `csi_n0` (real, noise variance per subcarrier) and `snr_db`
+ * (real, estimated Es/N0). Erased PDUs pass untouched.
  *
  * Message output `csi`: a dict a frame, for receivers of one's own: `frame_number`,
- * `sample_index`, `cfo`, `snr_db`, `csi_n0`, `ls` and `refined` (c32vectors), `pilots` (DMRS in
- * the frame) and `subcarriers` (values of each).
+ * `sample_index`, `cfo`, `snr_db`, `csi_n0`, `ls` and `refined` (c32vectors), `pilots`
+ * (DMRS in the frame) and `subcarriers` (values of each).
  *
- * A PDU whose grid does not fit its metadata leaves as an erasure with reason `payload`; more
- * than 64 waiting PDUs leave as erasures with reason `overrun`, so that a slow receiver
- * neither fills the memory nor falls silent.
+ * A PDU whose grid does not fit its metadata leaves as an erasure with reason `payload`;
+ * more than 64 waiting PDUs leave as erasures with reason `overrun`, so that a slow
+ * receiver neither fills the memory nor falls silent.
  */
 class PHYDNN_API csi_estimator : virtual public gr::block
 {
@@ -37,9 +37,8 @@ public:
     /*!
      * \param dimensions of the waveform
      * \param smoothing `none` (least squares as it is), `window` (projected on the delays
-     *   that the cyclic prefix admits) or `profile` (LMMSE with the delay profile that the
-     *   frame itself shows)
-     * \throws std::invalid_argument for a parameter out of range
+     *   that the cyclic prefix admits) or `profile` (LMMSE with the delay profile that
+     * the frame itself shows) \throws std::invalid_argument for a parameter out of range
      */
     static sptr make(const numerology& dimensions = numerology::preset("wide"),
                      const std::string& smoothing = "profile");

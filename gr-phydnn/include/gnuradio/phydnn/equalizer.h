@@ -15,13 +15,13 @@ namespace phydnn {
  * \brief Unbiased MMSE equalisation of a frame, back to payload symbols.
  * \ingroup phydnn
  *
- * Message input `grid`: the PDUs of csi_estimator (or of a denoiser behind it), whose metadata
- * hold `csi` and `csi_n0`.
+ * Message input `grid`: the PDUs of csi_estimator (or of a denoiser behind it), whose
+ * metadata hold `csi` and `csi_n0`.
  *
- * Message output `symbols`: PDUs with a c32vector of payload symbols and the metadata of the input but
- * `csi`, and `n0` (f32vector: noise variance of each symbol). Erased PDUs pass untouched; a PDU
- * whose grid or CSI does not fit leaves as an erasure with reason `payload`, more than 64
- * waiting PDUs with reason `overrun`.
+ * Message output `symbols`: PDUs with a c32vector of payload symbols and the metadata of
+ * the input but `csi`, and `n0` (f32vector: noise variance of each symbol). Erased PDUs
+ * pass untouched; a PDU whose grid or CSI does not fit leaves as an erasure with reason
+ * `payload`, more than 64 waiting PDUs with reason `overrun`.
  */
 class PHYDNN_API equalizer : virtual public gr::block
 {

@@ -17,16 +17,17 @@ namespace phydnn {
  * \ingroup phydnn
  *
  * Message output `grid`: one PDU a frame with a c32vector of symbols × used subcarriers,
- * corrected for the carrier offset, and the metadata `frame_number` (long), `uses` (long),
- * `kind` (long), `precoded` (bool), `bundle_id` (uint64), `cfo` (real, Hz), `sample_index`
- * (uint64, first sample of the preamble). A frame that is known not to have arrived is a PDU
- * with an empty vector and `frame_number`, `erased` (#t) and `reason`: `lost` (its number
- * was skipped), `bundle` (made by another bundle: reported, never decoded) or `cut` (its
- * signal ended early). Frames leave in the order in which they came.
+ * corrected for the carrier offset, and the metadata `frame_number` (long), `uses`
+ * (long), `kind` (long), `precoded` (bool), `bundle_id` (uint64), `cfo` (real, Hz),
+ * `sample_index` (uint64, first sample of the preamble). A frame that is known not to
+ * have arrived is a PDU with an empty vector and `frame_number`, `erased` (#t) and
+ * `reason`: `lost` (its number was skipped), `bundle` (made by another bundle: reported,
+ * never decoded) or `cut` (its signal ended early). Frames leave in the order in which
+ * they came.
  *
  * Non-finite samples count as zeros. The same samples give the same PDUs, bit for bit,
- * however the scheduler cuts the stream. The estimators are described with their sources at
- * kernels::synchronizer.
+ * however the scheduler cuts the stream. The estimators are described with their sources
+ * at kernels::synchronizer.
  */
 class PHYDNN_API frame_synchronizer : virtual public gr::sync_block
 {
@@ -38,9 +39,8 @@ public:
      * \param sample_rate Hz; scales the reported carrier offset
      * \param bundle_id of the frames to accept; 0 accepts any
      * \param false_alarm_rate of the detector, per sample of noise, from 1e-15 to 1e-2
-     * \param max_uses longest payload to accept, in channel uses: bounds the memory that a
-     *   header can claim
-     * \throws std::invalid_argument for a parameter out of range
+     * \param max_uses longest payload to accept, in channel uses: bounds the memory that
+     * a header can claim \throws std::invalid_argument for a parameter out of range
      */
     static sptr make(const numerology& dimensions = numerology::preset("wide"),
                      double sample_rate = 20e6,

@@ -15,16 +15,17 @@ namespace phydnn {
  * \brief Payload symbols in, the samples of frames out.
  * \ingroup phydnn
  *
- * Message input `symbols`: a PDU with a c32vector of channel uses (unit average power). Of its
- * metadata, `frame_number` numbers the frame; without it frames are counted from 0.
+ * Message input `symbols`: a PDU with a c32vector of channel uses (unit average power).
+ * Of its metadata, `frame_number` numbers the frame; without it frames are counted from
+ * 0.
  *
  * Stream output: one burst a PDU, then \p gap zeros. The first sample carries the tags
  * `packet_len` (long, samples of the burst with its gap, as gr-uhd's sink wants it) and
  * `frame_number` (long). While no PDU waits, nothing is put out.
  *
- * Message output `sent`: {frame_number, samples} once the last sample of a burst has been put
- * out, or {frame_number, samples: 0, erased: #t} for a PDU that cannot be sent: a source that
- * waits for it never floods the transmitter.
+ * Message output `sent`: {frame_number, samples} once the last sample of a burst has been
+ * put out, or {frame_number, samples: 0, erased: #t} for a PDU that cannot be sent: a
+ * source that waits for it never floods the transmitter.
  *
  * A PDU that is erased, empty, too long or not finite is dropped, logged and counted.
  */
@@ -39,8 +40,8 @@ public:
      * \param kind of payload: 0 split inference, 1 weights, 2 text
      * \param precoded DFT-s-OFDM: low peak power for PSK
      * \param amplitude factor on every sample; 1 gives used subcarriers unit power
-     * \param gap zeros after each frame, at least 0: they carry the last samples through filters
-     * \throws std::invalid_argument for a parameter out of range
+     * \param gap zeros after each frame, at least 0: they carry the last samples through
+     * filters \throws std::invalid_argument for a parameter out of range
      */
     static sptr make(const numerology& dimensions = numerology::preset("wide"),
                      uint32_t bundle_id = 0,

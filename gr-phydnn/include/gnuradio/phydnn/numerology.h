@@ -19,12 +19,13 @@ namespace phydnn {
  *
  *     | preamble | DMRS | header ... | data × pilot_spacing | DMRS | data ... | DMRS |
  *
- * The preamble is a cyclic prefix and four repetitions of a Zadoff–Chu symbol of fft_size / 2
- * samples; every later symbol is a cyclic prefix and fft_size samples. A DMRS (demodulation
- * reference symbol) stands before the header, after each pilot_spacing data symbols, and last.
+ * The preamble is a cyclic prefix and four repetitions of a Zadoff–Chu symbol of fft_size
+ * / 2 samples; every later symbol is a cyclic prefix and fft_size samples. A DMRS
+ * (demodulation reference symbol) stands before the header, after each pilot_spacing data
+ * symbols, and last.
  *
- * FFTs are unitary and a used subcarrier has unit average power, so Es/N0 at the FFT output is
- * one over the noise variance per complex sample.
+ * FFTs are unitary and a used subcarrier has unit average power, so Es/N0 at the FFT
+ * output is one over the noise variance per complex sample.
  */
 struct PHYDNN_API numerology {
     unsigned fft_size;       //!< samples of a symbol without its prefix; a power of two
@@ -37,15 +38,16 @@ struct PHYDNN_API numerology {
 
     /*!
      * \brief A tested set of dimensions.
-     * \param name `wide` (512/40/448, the default of all blocks), `long` (1024/96/896: delay
-     *   spreads up to 4.4 µs at 20 MS/s) or `short` (128/32/112: small packets)
+     * \param name `wide` (512/40/448, the default of all blocks), `long` (1024/96/896:
+     * delay spreads up to 4.4 µs at 20 MS/s) or `short` (128/32/112: small packets)
      * \throws std::invalid_argument for another name
      */
     static numerology preset(const std::string& name);
     //! The names that preset() knows.
     static std::vector<std::string> presets();
 
-    //! \throws std::invalid_argument with one sentence, if the dimensions make no waveform
+    //! \throws std::invalid_argument with one sentence, if the dimensions make no
+    //! waveform
     void validate() const;
 
     //! Samples of one repetition in the preamble.
@@ -79,7 +81,8 @@ struct PHYDNN_API numerology {
     {
         return 1 + header_symbols + index + index / pilot_spacing;
     }
-    //! Row of the \p index-th DMRS in the resource grid of a frame with \p uses channel uses.
+    //! Row of the \p index-th DMRS in the resource grid of a frame with \p uses channel
+    //! uses.
     size_t pilot_row(size_t index, size_t uses) const
     {
         if (index == 0)
