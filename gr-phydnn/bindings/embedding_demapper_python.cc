@@ -34,7 +34,7 @@ reason `overrun`.)")
                          const std::string& decision) {
                  return embedding_demapper::make(
                      to_vector(require(embeddings, 2, "embeddings")),
-                     embeddings.shape(1),
+                     require(embeddings, 2, "embeddings").shape(1),
                      to_vector(require(points, 1, "points")),
                      decision);
              }),

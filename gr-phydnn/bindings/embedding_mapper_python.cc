@@ -32,7 +32,7 @@ with reason `payload`, more than 64 waiting ones with reason `overrun`.)")
                          const std::string& lookup) {
                  return embedding_mapper::make(
                      to_vector(require(embeddings, 2, "embeddings")),
-                     embeddings.shape(1),
+                     require(embeddings, 2, "embeddings").shape(1),
                      to_vector(require(points, 1, "points")),
                      lookup);
              }),

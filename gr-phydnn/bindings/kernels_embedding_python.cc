@@ -24,7 +24,7 @@ labelling. Ties go to the lowest label.)")
                         const complexes& points,
                         const std::string& lookup) {
                 return embedding_codec(to_vector(require(embeddings, 2, "embeddings")),
-                                       embeddings.shape(1),
+                                       require(embeddings, 2, "embeddings").shape(1),
                                        to_vector(require(points, 1, "points")),
                                        lookup_rule_from(lookup));
             }),
