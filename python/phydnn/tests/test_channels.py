@@ -119,7 +119,9 @@ def test_missing_file(tmp_path: Path) -> None:
 
 
 numbers = st.lists(st.sampled_from([0, 1e-7, 0.02, -3.0, math.nan, True, "1", None]), max_size=2)
-values = numbers | st.lists(numbers, max_size=2) | st.sampled_from(["doppler", 1, None, {}])
+values: st.SearchStrategy[Any] = (
+    numbers | st.lists(numbers, max_size=2) | st.sampled_from(["doppler", 1, None, {}])
+)
 
 
 @settings(deadline=None)
