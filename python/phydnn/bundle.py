@@ -37,7 +37,7 @@ MAX_BYTES = {
 }
 GOLDEN_BATCH = 4
 TOLERANCE = 1e-3
-"""Between what a graph answers and golden.npz, relative to the largest value there: two machines' sums differ."""
+"""Between a graph's answer and golden.npz, over the largest value there: machines' sums differ."""
 
 
 class BundleError(InputError):
@@ -212,11 +212,11 @@ class Bundle:
             if unpacked > MAX_BYTES[path.name]:
                 raise BundleError(f"{path.name}: it unpacks to {unpacked} bytes, too many")
             with np.load(path, allow_pickle=False) as arrays:
+                if missing := expected.keys() - set(arrays.files):
+                    raise BundleError(f"{path.name}: the array {min(missing)} is missing")
                 golden = {name: arrays[name] for name in expected}
         except BundleError:
             raise
-        except KeyError as error:
-            raise BundleError(f"{path.name}: the array {error.args[0]} is missing") from error
         except Exception as error:  # zipfile and NumPy raise many kinds on damaged archives.
             raise BundleError(f"{path.name}: it cannot be read: {error}") from error
         for name, (shape, dtype) in expected.items():
@@ -263,11 +263,11 @@ class Bundle:
             except Exception as error:
                 raise BundleError(f"{path.name}: it fails on the golden input: {error}") from error
             expected = golden[wanted[0]]
-            error = float(np.abs(answer - expected).max())
+            difference = float(np.abs(answer - expected).max())
             # Written so that NaN fails too.
-            if not error <= TOLERANCE * max(1.0, float(np.abs(expected).max())):
+            if not difference <= TOLERANCE * max(1.0, float(np.abs(expected).max())):
                 raise BundleError(
-                    f"{path.name}: its {wanted[0]} differ from golden.npz by {error:.3g}"
+                    f"{path.name}: its {wanted[0]} differ from golden.npz by {difference:.3g}"
                 )
 
 
@@ -295,9 +295,9 @@ def _read_meta(path: Path) -> dict[str, Any]:
         importlib.resources.files("phydnn").joinpath("bundle_schema.json").read_text("utf-8")
     )
     validator = jsonschema.Draft202012Validator(schema)
-    if (error := jsonschema.exceptions.best_match(validator.iter_errors(meta))) is not None:
-        field = ".".join(map(str, error.absolute_path)) or "its top"
-        raise BundleError(f"bundle.json: {field}: {error.message[:300]}")
+    if (worst := jsonschema.exceptions.best_match(validator.iter_errors(meta))) is not None:
+        field = ".".join(map(str, worst.absolute_path)) or "its top"
+        raise BundleError(f"bundle.json: {field}: {worst.message[:300]}")
     checked: dict[str, Any] = meta
     return checked
 

@@ -10,12 +10,17 @@ Es/N0 is that of the average received symbol before equalisation, E|h|^2 being 1
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
+from phydnn.channels import parse_channel
 from phydnn.errors import InputError
+
+SUBCARRIERS = 448
+SPACING_HZ = 20e6 / 512
+"""Of the waveform's default numerology."""
 
 Fading = Callable[[int, int, torch.Generator], Tensor]
 """(frames, uses, generator) -> the channel's coefficients h, complex64 [frames, uses or 1]."""
@@ -26,76 +31,58 @@ def n0_of(snr_db: Tensor | float) -> Tensor:
     return 10 ** (-torch.as_tensor(snr_db, dtype=torch.float32) / 10)
 
 
-def complex_normal(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+def complex_normal(shape: Sequence[int], generator: torch.Generator) -> Tensor:
     """Circular complex Gaussian numbers of variance 1, complex64."""
-    return torch.randn(shape, generator=generator, dtype=torch.complex64)
+    return torch.randn(tuple(shape), generator=generator, dtype=torch.complex64)
 
 
-def awgn(frames: int, uses: int, generator: torch.Generator) -> Tensor:
-    """No fading: h = 1."""
-    return torch.ones(frames, 1, dtype=torch.complex64)
+def paths(gains: Tensor, delays: Tensor, k_factors: Tensor, drawn: bool) -> Fading:
+    """A tap-delay line as OFDM sees it: one h a subcarrier, or one for all if the line is flat.
 
-
-def rayleigh(frames: int, uses: int, generator: torch.Generator) -> Tensor:
-    """Flat Rayleigh fading: one h ~ CN(0, 1) a frame."""
-    return complex_normal((frames, 1), generator)
-
-
-def rician(k: float) -> Fading:
-    """Flat Rician fading, one h a frame; ``k`` is the line of sight's power over the rest's."""
-    if not (math.isfinite(k) and k >= 0):
-        raise InputError(f"the Rician factor is {k} but must be 0 or more")
-
-    def fading(frames: int, uses: int, generator: torch.Generator) -> Tensor:
-        phase = 2 * math.pi * torch.rand(frames, 1, generator=generator)
-        sight = torch.polar(torch.ones_like(phase), phase)
-        return math.sqrt(k / (k + 1)) * sight + math.sqrt(1 / (k + 1)) * complex_normal(
-            (frames, 1), generator
-        )
-
-    return fading
-
-
-def tapped(powers: Tensor, delays: Tensor, subcarriers: int, spacing: float) -> Fading:
-    """A tap-delay line seen by OFDM: Rayleigh taps drawn per frame, one h a subcarrier.
-
-    Use u rides on subcarrier u modulo ``subcarriers``.
+    Use u rides on used subcarrier u modulo SUBCARRIERS, without precoding.
 
     Args:
-        powers: average power of each tap, float [T]; scaled to a sum of 1.
-        delays: delay of each tap in seconds, float [T].
-        subcarriers: how many there are.
-        spacing: between subcarriers in Hz.
+        gains: of each path, complex64 [T]; where they are drawn, their squares are mean powers.
+        delays: of each path in seconds, float32 [T].
+        k_factors: line of sight's power over the scattered power of each path, float32 [T].
+        drawn: whether each frame draws its own paths (Rayleigh, or Rician where K > 0).
     """
-    amplitude = (powers / powers.sum()).sqrt().to(torch.complex64)
-    frequency = torch.arange(subcarriers) * spacing
-    phase = -2 * math.pi * delays.double()[:, None] * frequency.double()
-    response = amplitude[:, None] * torch.polar(torch.ones_like(phase), phase).to(torch.complex64)
+    half = SUBCARRIERS // 2
+    index = torch.cat([torch.arange(-half, 0), torch.arange(1, half + 1)]).double()
+    phase = -2 * math.pi * SPACING_HZ * delays.double()[:, None] * index
+    response = torch.polar(torch.ones_like(phase), phase).to(torch.complex64)
+    if not delays.any():
+        response = response[:, :1]
+    sight, scattered = (k_factors / (k_factors + 1)).sqrt(), (1 / (k_factors + 1)).sqrt()
 
     def fading(frames: int, uses: int, generator: torch.Generator) -> Tensor:
-        h = complex_normal((frames, len(powers)), generator) @ response
-        return h[:, torch.arange(uses) % subcarriers]
+        line = gains.expand(frames, -1)
+        if drawn:
+            angle = 2 * math.pi * torch.rand(line.shape, generator=generator)
+            direct = torch.polar(torch.ones_like(angle), angle)
+            line = line * (sight * direct + scattered * complex_normal(line.shape, generator))
+        h = line @ response
+        return h if h.shape[1] == 1 else h[:, torch.arange(uses) % SUBCARRIERS]
 
     return fading
 
 
 def named(spec: str) -> Fading:
-    """The fading of an option such as ``awgn``, ``rayleigh`` or ``rician:10`` (K = 10).
+    """The fading of a ``--channel`` option, as :mod:`phydnn.channels` describes it.
 
     Raises:
-        InputError: no such channel.
+        InputError: no such channel, or one that changes within a frame.
     """
-    kind, _, argument = spec.partition(":")
-    if spec == "awgn":
-        return awgn
-    if spec == "rayleigh":
-        return rayleigh
-    if kind == "rician":
-        try:
-            return rician(float(argument))
-        except ValueError as error:
-            raise InputError(f"'{spec}' has no Rician factor: write rician:K, K >= 0") from error
-    raise InputError(f"there is no simulated channel '{spec}': choose awgn, rayleigh or rician:K")
+    parsed = parse_channel(spec)
+    if parsed.fading == "doppler":
+        raise InputError(f"the simulation of '{spec}' has no Doppler: set its fading to frame")
+    count = len(parsed.gains) or 1
+    return paths(
+        torch.tensor(parsed.gains or [1], dtype=torch.complex64),
+        torch.tensor(parsed.delays or [0.0]),
+        torch.tensor(parsed.k_factors or [0.0] * count),
+        drawn=parsed.model != "awgn" and parsed.fading == "frame",
+    )
 
 
 def transmit(

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -43,7 +44,8 @@ def save(path: Path, state: dict[str, Any]) -> None:
         save_file(tensors, part, metadata={"tree": tree})
         os.replace(part, path)
     except (OSError, SafetensorError) as error:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
         raise InputError(f"cannot write the checkpoint {path}: {error}") from error
 
 

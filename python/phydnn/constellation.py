@@ -17,7 +17,7 @@ from scipy.optimize import quadratic_assignment
 from phydnn.errors import InputError
 
 LABELLING_SNR_DB = 10.0
-"""Es/N0 at which :func:`label_by_distance` weighs confusions; the order it finds hardly moves with it."""
+"""Es/N0 at which :func:`label_by_distance` weighs confusions; the order hardly moves with it."""
 
 
 def psk(order: int) -> NDArray[np.complex64]:
@@ -28,7 +28,7 @@ def psk(order: int) -> NDArray[np.complex64]:
 
 
 def qam(order: int) -> NDArray[np.complex64]:
-    """Square quadrature amplitude modulation: 4, 16, 64 or 256 points row by row, complex64 [order]."""
+    """Square quadrature amplitude modulation: 4, 16, 64 or 256 points by row, complex64 [order]."""
     side = math.isqrt(max(order, 0))
     if order not in (4, 16, 64, 256):
         raise InputError(f"square QAM has 4, 16, 64 or 256 points, not {order}")
@@ -59,14 +59,12 @@ def named(name: str, order: int) -> NDArray[np.complex64]:
 
 
 def gray(order: int) -> NDArray[np.int64]:
-    """The binary-reflected Gray code: bit patterns of neighbours differ in one bit, int64 [order]."""
+    """The binary-reflected Gray code: neighbours differ in one bit, int64 [order]."""
     index = np.arange(order)
     return index ^ (index >> 1)
 
 
-def label_by_distance(
-    embeddings: ArrayLike, points: ArrayLike, seed: int = 0
-) -> NDArray[np.int64]:
+def label_by_distance(embeddings: ArrayLike, points: ArrayLike, seed: int = 0) -> NDArray[np.int64]:
     """Puts near embeddings on near points, so that a likely confusion costs little.
 
     Minimises sum_ij P(points i and j confused) |e_i - e_j|^2 over assignments, with the pairwise

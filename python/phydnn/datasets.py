@@ -73,8 +73,7 @@ def load(spec: str, split: Split = "test", shape: Shape | None = None) -> Images
     kind, _, argument = spec.partition(":")
     if kind not in ("digits", "cifar10", "cifar100", "images"):
         raise InputError(
-            f"there is no data set '{spec}': "
-            "choose digits, cifar10:DIR, cifar100:DIR or images:DIR"
+            f"there is no data set '{spec}': choose digits, cifar10:DIR, cifar100:DIR or images:DIR"
         )
     if split not in ("train", "val", "test"):
         raise InputError(f"there is no split '{split}': choose train, val or test")
@@ -160,7 +159,7 @@ def _read_python_batch(path: Path, label: bytes) -> tuple[NDArray[np.uint8], NDA
     if not (
         isinstance(y, list) and len(y) == len(x) and all(isinstance(label, int) for label in y)
     ):
-        raise InputError(f"{path} is no batch of CIFAR: its labels do not match its {len(x)} images")
+        raise InputError(f"{path} is no batch of CIFAR: its labels do not fit its {len(x)} images")
     return x, np.array(y, np.int64)
 
 
@@ -188,11 +187,12 @@ def _cifar(folder: Path, split: Split, classes: int) -> Images:
         stems = ["test"] if split == "test" else ["train"]
     for root in (folder / python, folder / binary, folder):
         if (root / f"{stems[0]}.bin").is_file():
-            parts = [_read_binary_batch(root / f"{s}.bin", 1 if classes == 10 else 2) for s in stems]
+            labels = 1 if classes == 10 else 2
+            parts = [_read_binary_batch(root / f"{stem}.bin", labels) for stem in stems]
             break
         if (root / stems[0]).is_file():
             label = b"labels" if classes == 10 else b"fine_labels"
-            parts = [_read_python_batch(root / s, label) for s in stems]
+            parts = [_read_python_batch(root / stem, label) for stem in stems]
             break
     else:
         raise InputError(
@@ -259,10 +259,11 @@ def _read_picture(path: Path, shape: tuple[int, ...] | None) -> NDArray[np.uint8
     if shape is not None and shape[0] not in (1, 3):
         raise InputError(f"pictures have 1 or 3 channels, but {shape[0]} are needed")
     try:
-        with Image.open(path) as image:
-            if image.mode.startswith("I;16"):
+        with Image.open(path) as file:
+            image: Image.Image = file
+            if file.mode.startswith("I;16"):
                 # Pillow clips 16-bit grey to 255 instead of scaling it.
-                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+                image = Image.fromarray((np.asarray(file) >> 8).astype(np.uint8))
             image = image.convert("L" if shape is not None and shape[0] == 1 else "RGB")
             if shape is not None and image.size != (shape[2], shape[1]):
                 image = image.resize((shape[2], shape[1]), Image.Resampling.LANCZOS)

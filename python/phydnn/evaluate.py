@@ -30,9 +30,7 @@ def classified(
     classify: Callable[[NDArray[Any]], NDArray[Any]], x: NDArray[np.uint8], y: NDArray[np.int64]
 ) -> dict[str, Any]:
     """Accuracy of any classifier: ``classify`` turns a batch of images into logits [B,K]."""
-    right = sum(
-        int((classify(x[part]).argmax(1) == y[part]).sum()) for part in batches(len(x))
-    )
+    right = sum(int((classify(x[part]).argmax(1) == y[part]).sum()) for part in batches(len(x)))
     return score(right, len(x))
 
 
@@ -106,9 +104,7 @@ class Simulation:
         for part in batches(len(self._y)):
             labels = torch.from_numpy(self._labels[part]).long()
             # One row, and so one fade, a frame.
-            symbols, noise = channel.transmit(
-                points[labels].reshape(1, -1), n0, fading, generator
-            )
+            symbols, noise = channel.transmit(points[labels].reshape(1, -1), n0, fading, generator)
             if decision == "hard":
                 slices = embeddings[channel.hard_labels(symbols, points)]
             else:

@@ -64,9 +64,8 @@ def write_graph(module: nn.Module, example: Tensor, given: str, wanted: str, pat
     proto = program.model_proto
     # The exporter notes this machine's source paths on every node, and an IR version that older
     # runtimes refuse only for the sake of those notes.
-    for item in (*proto.graph.node, *proto.graph.value_info, *proto.graph.input, *proto.graph.output):
-        del item.metadata_props[:]
-    for item in (proto, proto.graph):
+    graph = proto.graph
+    for item in (proto, graph, *graph.node, *graph.value_info, *graph.input, *graph.output):
         del item.metadata_props[:]
     proto.ir_version = IR_VERSION
     path.write_bytes(proto.SerializeToString())
@@ -209,34 +208,47 @@ def _model_card(meta: dict[str, Any]) -> str:
     """The bundle's README.md."""
 
     def percent(entry: dict[str, Any]) -> str:
-        low, high = entry["accuracy_ci95"]
-        return f"{100 * entry['accuracy']:.2f} % ({100 * low:.2f} to {100 * high:.2f})"
+        low, high = (100 * bound for bound in entry["accuracy_ci95"])
+        return f"{100 * entry['accuracy']:.2f} % ({low:.2f} to {high:.2f})"
 
-    training, metrics = meta["training"], meta["metrics"]
+    training, metrics, split = meta["training"], meta["metrics"], meta["split"]
+    dictionary, slices = meta["dictionary"], meta["slices"]
+    shape = "x".join(map(str, meta["input"]["shape"]))
     low, high = training["snr_db"]
     rows = "\n".join(
-        f"| PhyDNN, {m['channel']} {m['snr_db']:g} dB, simulated | {percent(m)} |"
+        f"| PhyDNN, {m['channel'].upper()} {m['snr_db']:g} dB, simulated | {percent(m)} |"
         for m in metrics["simulated"]
     )
     return f"""# {meta["name"]}
 
-A PhyDNN after Abdi et al., "PhyDNNs: Bringing Deep Neural Networks to the Physical Layer":
-{meta["split"]["model"]} split after `{meta["split"]["point"]}`. The head's latent crosses the air as
-{meta["slices"]["count"]} channel uses an image, each a {meta["constellation"]["name"]} symbol that stands for one of
-{meta["dictionary"]["size"]} embeddings of width {meta["slices"]["dim"]}; the receiver's lookup is {meta["dictionary"]["decision"]}.
+A PhyDNN after Abdi et al., "PhyDNNs: Bringing Deep Neural Networks to the Physical Layer".
 
-- **Data**: {meta["dataset"]["provenance"]}. Images are {"x".join(map(str, meta["input"]["shape"]))}, bytes 0 to 255.
-- **Recipe** (`{training["mode"]}` mode): the uncompressed network is trained for {training["backbone_epochs"]} epochs; the
-  dictionary starts as k-means of its slices, labelled by distance, and the whole is trained for
-  {training["epochs"]} epochs through {training["channel"].upper()} noise at {low:g} to {high:g} dB Es/N0, following the uncompressed
-  network's answers; seed {training["seed"]}. Epochs are chosen on a validation split held out of the training set.
-- **Use**: research on split inference over the air. It says nothing about pictures unlike those it
-  was trained on.
+| | |
+| --- | --- |
+| network | {split["model"]}, split after `{split["point"]}` |
+| input | {shape}, bytes 0 to 255 |
+| classes | {len(meta["classes"])} |
+| channel uses an image | {slices["count"]}, one for each slice of {slices["dim"]} values |
+| dictionary | {dictionary["size"]} embeddings, looked up by {dictionary["lookup"]} |
+| constellation | {meta["constellation"]["name"]} |
+| receiver | {dictionary["decision"]} lookup |
+| data | {meta["dataset"]["provenance"]} |
+| training channel | {training["channel"].upper()}, Es/N0 {low:g} to {high:g} dB |
+| seed | {training["seed"]} |
+| mode | {training["mode"]} |
+
+The uncompressed network is trained for {training["backbone_epochs"]} epochs. The dictionary starts
+as k-means of its slices, labelled so that near embeddings sit on near points; head, dictionary and
+tail are then trained through the channel for {training["epochs"]} epochs, following the
+uncompressed network's answers. Epochs are chosen on a validation split held out of the training
+set; the test images below are used for these figures alone.
 
 | on the same {metrics["backbone"]["n"]} test images | accuracy (95 % interval) |
 | --- | --- |
 | uncompressed network | {percent(metrics["backbone"])} |
 {rows}
 
-`phydnn eval --bundle {meta["name"]} --data DATA --snr 4 8 12 16` measures it again.
+`phydnn eval --bundle {meta["name"]} --data DATA --snr 4 8 12 16` measures it again. The model is
+made for research on split inference over the air; it says nothing about pictures unlike those it
+was trained on.
 """

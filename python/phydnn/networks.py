@@ -13,11 +13,14 @@ from torch.nn import functional
 from phydnn.errors import InputError
 
 BLOCKS = {"resnet20": 3, "resnet56": 9, "resnet110": 18}
-"""Residual blocks in each of the three stages, by network name (He et al. 2016, section 4.2: depth 6n + 2)."""
+"""Residual blocks n in each of three stages, depth 6n + 2 (He et al. 2016, section 4.2)."""
 
 
 class Normalize(nn.Module):
-    """Pixels 0..255 (uint8 or float, [B,C,H,W]) to float32 of about zero mean and unit variance a channel."""
+    """Pixels 0..255 [B,C,H,W] to float32 of about zero mean and unit variance a channel."""
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
@@ -29,7 +32,7 @@ class Normalize(nn.Module):
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut without parameters (option A: subsample, pad with zero channels)."""
+    """Two 3x3 convolutions and a shortcut of option A: subsample, pad with zero channels."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -134,7 +137,8 @@ def split(network: nn.Module, point: str) -> tuple[nn.Module, nn.Module]:
     if len(cuts) != 1:
         raise InputError(f"the network runs '{point}' {len(cuts)} times: split where it runs once")
 
-    head_graph, nodes = fx.Graph(), {}
+    head_graph = fx.Graph()
+    nodes: dict[fx.Node, fx.Node] = {}
     for node in graph.nodes:
         nodes[node] = head_graph.node_copy(node, nodes.__getitem__)
         if node is cuts[0]:

@@ -3,7 +3,7 @@
 """Training of backbones and of PhyDNNs: resumable, seeded, chosen on a validation split.
 
 A run writes ``last.safetensors`` (weights, optimiser, history) after each epoch and
-``best.safetensors`` for the epoch of the best validation accuracy. Random numbers are drawn
+``best.safetensors`` for the epoch of the least validation loss. Random numbers are drawn
 anew from (seed, epoch), so a killed run that is resumed ends where it would have ended.
 """
 
@@ -35,8 +35,8 @@ from phydnn.errors import InputError, RunError
 logger = logging.getLogger(__name__)
 
 RECIPES = Path(__file__).parent / "recipes"
-PLACE_KEYS = frozenset({"data", "weights", "compile", "threads"})
-"""Settings that say where and how fast a run computes, not what: a resumed run may change them."""
+RESUMABLE_KEYS = frozenset({"data", "weights", "compile", "threads", "epochs"})
+"""Settings that a resumed run may change: where and how fast it computes, and for how long."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -161,13 +161,15 @@ def make_config(kind: type[Config], values: dict[str, Any]) -> Config:
         raise InputError(
             f"there is no setting '{unknown[0]}': choose one of {', '.join(sorted(fields))}"
         )
-    checked = {}
+    checked: dict[str, Any] = {}
     for name, value in values.items():
         wanted = {"str": str, "int": int, "float": float, "bool": bool}[str(fields[name].type)]
         if wanted is float and type(value) is int:
             value = float(value)
         if type(value) is not wanted:
-            raise InputError(f"the setting {name} is {value!r} but must be of type {wanted.__name__}")
+            raise InputError(
+                f"the setting {name} is {value!r} but must be of type {wanted.__name__}"
+            )
         checked[name] = value
     if "data" not in checked:
         raise InputError("the setting data is missing: name the data set")
@@ -291,8 +293,10 @@ class PhydnnTask(Task):
         return logits
 
     def _apply(self, fn: Any, recurse: bool = True) -> PhydnnTask:
+        # Follows the task to its device and memory format.
         self._teacher[0]._apply(fn, recurse)
-        return super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
 
 
 def decay_groups(module: nn.Module, scale: float = 1.0) -> list[dict[str, Any]]:
@@ -336,7 +340,7 @@ def augment(x: Tensor, crop: int, flip: bool, generator: torch.Generator) -> Ten
 def batches(
     images: Images, config: FitConfig, generator: torch.Generator, device: torch.device
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """One epoch's shuffled, augmented batches; a last one too small for batch statistics is left out."""
+    """One epoch's shuffled, augmented batches of equal size; what is left over sits it out."""
     assert images.y is not None
     x, y = torch.from_numpy(images.x), torch.from_numpy(images.y)
     order = torch.randperm(len(x), generator=generator)
@@ -346,19 +350,21 @@ def batches(
             yield batch.to(device), y[index].to(device)
 
 
-def accuracy(task: Task, images: Images, device: torch.device, seed: int) -> float:
-    """The share of ``images`` that ``task.logits`` classifies rightly."""
+def validate(task: Task, images: Images, device: torch.device, seed: int) -> tuple[float, float]:
+    """Accuracy and mean cross-entropy of ``task.logits`` over ``images``."""
     assert images.y is not None
     generator = torch.Generator().manual_seed(seed)
     task.eval()
-    right = 0
+    right, loss = 0, 0.0
     # Scoring is too short to be worth compiling for its own batch sizes.
     with torch.no_grad(), torch.compiler.set_stance("force_eager"):
         for start in range(0, len(images), 256):
             x = torch.from_numpy(images.x[start : start + 256]).to(device)
             y = torch.from_numpy(images.y[start : start + 256]).to(device)
-            right += int((task.logits(x, generator).argmax(1) == y).sum())
-    return right / len(images)
+            logits = task.logits(x, generator)
+            right += int((logits.argmax(1) == y).sum())
+            loss += functional.cross_entropy(logits, y, reduction="sum").item()
+    return right / len(images), loss / len(images)
 
 
 def pick_device() -> torch.device:
@@ -383,7 +389,10 @@ def fit(task: Task, config: FitConfig, train: Images, val: Images, out: Path) ->
     if config.threads:
         torch.set_num_threads(config.threads)
     device = pick_device()
-    task.to(device, memory_format=torch.channels_last)
+    task.to(device)
+    for parameter in task.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(
         task.groups(),
         lr=config.lr,
@@ -425,35 +434,38 @@ def fit(task: Task, config: FitConfig, train: Images, val: Images, out: Path) ->
                         )
                     sums[name] = sums.get(name, 0.0) + value / steps
                 optimizer.zero_grad()
-                torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+                torch.stack(list(terms.values())).sum().backward()
                 optimizer.step()
                 progress.advance(bar)
-        score = accuracy(task, val, device, config.seed)
-        history.append({"val_accuracy": score, "seconds": time.monotonic() - begun, **sums})
+        score, val_loss = validate(task, val, device, config.seed)
+        seconds = time.monotonic() - begun
+        history.append({"val_accuracy": score, "val_loss": val_loss, "seconds": seconds, **sums})
         state = {
             "config": dataclasses.asdict(config),
             "model": task.state_dict(),
             "optimizer": optimizer.state_dict(),
             "history": history,
         }
-        if score >= max(entry["val_accuracy"] for entry in history):
+        # Not the accuracy: on a small validation split an early epoch may be lucky.
+        if val_loss <= min(entry["val_loss"] for entry in history):
             checkpoint.save(best, {k: v for k, v in state.items() if k != "optimizer"})
         checkpoint.save(last, state)
         logger.info(
-            "epoch %d/%d: %s, validation accuracy %.4f, %.0f s",
+            "epoch %d/%d: %s, validation accuracy %.4f, loss %.4f, %.0f s",
             epoch + 1,
             config.epochs,
             ", ".join(f"{name} {value:.4f}" for name, value in sums.items()),
             score,
-            history[-1]["seconds"],
+            val_loss,
+            seconds,
         )
     return best
 
 
 def check_same_settings(stored: dict[str, Any], config: FitConfig, path: Path) -> None:
-    """Refuses to go on with a run whose settings differ in more than where it computes."""
+    """Refuses to go on with a run whose settings differ in more than RESUMABLE_KEYS."""
     for name, value in dataclasses.asdict(config).items():
-        if name not in PLACE_KEYS and stored.get(name) != value:
+        if name not in RESUMABLE_KEYS and stored.get(name) != value:
             raise InputError(
                 f"{path} was trained with {name}={stored.get(name)}, not {value}: "
                 "keep the setting or give another --out"
@@ -542,7 +554,9 @@ def make_phydnn(backbone: nn.Module, config: PhydnnConfig, image: NDArray[np.uin
     return PhyDNN(head, tail, embedding, latent.shape).eval()
 
 
-def load_phydnn(path: Path, backbone: nn.Module, image: NDArray[np.uint8]) -> tuple[PhyDNN, PhydnnConfig]:
+def load_phydnn(
+    path: Path, backbone: nn.Module, image: NDArray[np.uint8]
+) -> tuple[PhyDNN, PhydnnConfig]:
     """The PhyDNN of a checkpoint that :func:`train_phydnn` wrote, in evaluation mode.
 
     Args:
@@ -557,9 +571,7 @@ def load_phydnn(path: Path, backbone: nn.Module, image: NDArray[np.uint8]) -> tu
     try:
         config = make_config(PhydnnConfig, state["config"])
         phydnn = make_phydnn(backbone, config, image)
-        phydnn.load_state_dict(
-            {k.removeprefix("phydnn."): v for k, v in state["model"].items()}
-        )
+        phydnn.load_state_dict({k.removeprefix("phydnn."): v for k, v in state["model"].items()})
     except (KeyError, RuntimeError) as error:
         raise InputError(f"{path} is no PhyDNN's checkpoint: {error}") from error
     return phydnn.eval(), config

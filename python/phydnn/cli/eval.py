@@ -18,7 +18,7 @@ def eval(
     data: Annotated[str, typer.Option(help="digits, cifar10:DIR, cifar100:DIR or images:DIR.")],
     snr: Annotated[list[float], typer.Option(help="Es/N0 in dB; more may follow it.")] = [12.0],  # noqa: B006
     more: Annotated[list[float] | None, typer.Argument(metavar="[SNR]...", hidden=True)] = None,
-    channel: Annotated[str, typer.Option(help="awgn, rayleigh or rician:K.")] = "awgn",
+    channel: Annotated[str, typer.Option(help="awgn, rayleigh, rician:K or tdl:FILE.")] = "awgn",
     decision: Annotated[
         str, typer.Option(help="hard or soft lookup [default: the bundle's].")
     ] = "",
@@ -41,7 +41,8 @@ def eval(
     loaded = Bundle.load(bundle)
     images = datasets.load(data, "test", loaded.input_shape)
     backbone = loaded.meta["metrics"].get("backbone", {})
-    whole = len(images) == backbone.get("n") and data.partition(":")[0] == loaded.meta["dataset"]["name"]
+    same_kind = data.partition(":")[0] == loaded.meta["dataset"]["name"]
+    comparable = same_kind and not limit and len(images) == backbone.get("n")
     if limit:
         images = images.take(slice(limit))
     rows = sweep(loaded, images, points, channel, seed, decision or None)
@@ -52,7 +53,7 @@ def eval(
     for row in rows:
         low, high = row["accuracy_ci95"]
         table.add_row(f"{row['snr_db']:g} dB", f"{row['accuracy']:.4f}", f"{low:.4f} to {high:.4f}")
-    if whole and not limit:
+    if comparable:
         low, high = backbone["accuracy_ci95"]
         table.add_row("uncompressed", f"{backbone['accuracy']:.4f}", f"{low:.4f} to {high:.4f}")
     Console().print(table)
@@ -61,6 +62,6 @@ def eval(
         if len(rows) > 1:
             result |= {key: [row[key] for row in rows] for key in KEYS}
         result |= {"bundle": loaded.name, "bundle_id": loaded.id, "data": data}
-        if whole and not limit:
+        if comparable:
             result["backbone_accuracy"] = backbone["accuracy"]
         write_json(json, result | provenance())

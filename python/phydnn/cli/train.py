@@ -18,7 +18,10 @@ Out = Annotated[Path | None, typer.Option(help="The run's folder [default: runs/
 
 @app.command()
 def backbone(
-    config: Recipe = "digits", set_: Overrides = [], data: Data = "", out: Out = None  # noqa: B006
+    config: Recipe = "digits",
+    set_: Overrides = [],  # noqa: B006
+    data: Data = "",
+    out: Out = None,
 ) -> None:
     """Train an uncompressed network into OUT/backbone."""
     from phydnn import train
@@ -31,7 +34,10 @@ def backbone(
 
 @app.command()
 def phydnn(
-    config: Recipe = "digits", set_: Overrides = [], data: Data = "", out: Out = None  # noqa: B006
+    config: Recipe = "digits",
+    set_: Overrides = [],  # noqa: B006
+    data: Data = "",
+    out: Out = None,
 ) -> None:
     """Adapt a backbone into OUT/phydnn; one is trained into OUT/backbone first if there is none."""
     from phydnn import train

@@ -16,7 +16,8 @@ TINY = ["epochs=2", "threads=1"]
 @pytest.fixture
 def digits_folder(tmp_path: Path) -> Path:
     """A copy of the shipped digits bundle, to be damaged."""
-    return Path(shutil.copytree(find("phydnn-resnet20-digits"), tmp_path / "phydnn-resnet20-digits"))
+    shipped = find("phydnn-resnet20-digits")
+    return Path(shutil.copytree(shipped, tmp_path / shipped.name))
 
 
 @pytest.fixture(scope="session")

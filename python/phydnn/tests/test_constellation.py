@@ -3,6 +3,7 @@
 """Constellations and their torch twins, against the closed forms."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,9 @@ def test_closed_forms_are_the_known_ones() -> None:
 
 
 @pytest.mark.parametrize("snr_db", [0.0, 4.0, 8.0, 12.0, 16.0])
-@pytest.mark.parametrize("name,order", [("psk", 2), ("psk", 4), ("psk", 16), ("qam", 16), ("qam", 64)])
+@pytest.mark.parametrize(
+    "name,order", [("psk", 2), ("psk", 4), ("psk", 16), ("qam", 16), ("qam", 64)]
+)
 def test_symbol_error_rate(name: str, order: int, snr_db: float) -> None:
     exact = (psk_error if name == "psk" else qam_error)(order, 10 ** (snr_db / 10))
     errors = simulated_errors(constellation.named(name, order), snr_db, "awgn", 10 * order + 1)
@@ -65,27 +68,34 @@ def test_rayleigh_symbol_error_rate() -> None:
     assert low <= (1 - math.sqrt(g / (1 + g))) / 2 <= high
 
 
-def test_fading_power() -> None:
-    taps = channel.tapped(torch.tensor([4.0, 1.0]), torch.tensor([0.0, 2e-7]), 64, 3e5)
-    for fading in (channel.rayleigh, channel.rician(3.0), channel.rician(0.0), taps):
-        h = fading(20_000, 64, torch.Generator().manual_seed(1))
+def test_fading_power(tmp_path: Path) -> None:
+    line = tmp_path / "line.json"
+    line.write_text('{"delays_s": [0, 2e-7], "powers_db": [0, -6], "k_factors": [2, 0]}')
+    for spec in ("rayleigh", "rician:3", "rician:0", f"tdl:{line}"):
+        h = channel.named(spec)(20_000, 448, torch.Generator().manual_seed(1))
         assert float((h.abs() ** 2).mean()) == pytest.approx(1, abs=0.04)
-    h = channel.rician(1e6)(100, 1, torch.Generator().manual_seed(1))
+    h = channel.named("rician:1e6")(100, 1, torch.Generator().manual_seed(1))
     torch.testing.assert_close(h.abs(), torch.ones(100, 1), atol=0.01, rtol=0)
 
 
-def test_tapped_response_is_the_taps_transform() -> None:
-    """Two taps a whole sample apart: the response repeats the DFT of the impulse response."""
-    one = channel.tapped(torch.tensor([1.0]), torch.tensor([3 / 64e6]), 64, 1e6)
-    h = one(1, 130, torch.Generator().manual_seed(2))[0]
-    expected = np.fft.fft(np.eye(64)[3])[np.arange(130) % 64] * complex(h[0])
-    np.testing.assert_allclose(h.numpy(), expected, atol=1e-4)
+def test_tapped_response_is_the_taps_transform(tmp_path: Path) -> None:
+    """Two static paths, whole samples apart: the response is their DFT on the used subcarriers."""
+    line = tmp_path / "line.json"
+    line.write_text('{"delays_s": [0, 1.5e-7], "gains": [[0.8, 0], [0, 0.6]]}')
+    h = channel.named(f"tdl:{line}")(2, 1000, torch.Generator())
+    impulse = np.zeros(512, complex)
+    impulse[[0, 3]] = 0.8, 0.6j
+    used = np.fft.fft(impulse)[np.r_[-224:0, 1:225]]
+    np.testing.assert_allclose(h, [used[np.arange(1000) % 448]] * 2, atol=1e-4)
+    line.write_text('{"delays_s": [0], "powers_db": [0], "fading": "doppler", "doppler_hz": 5}')
+    with pytest.raises(InputError, match="has no Doppler"):
+        channel.named(f"tdl:{line}")
 
 
 def test_equalised_noise_is_what_it_says() -> None:
     generator = torch.Generator().manual_seed(4)
     sent = torch.ones(400, 500, dtype=torch.complex64)
-    received, n0 = channel.transmit(sent, channel.n0_of(10.0), channel.rician(5.0), generator)
+    received, n0 = channel.transmit(sent, channel.n0_of(10.0), channel.named("rician:5"), generator)
     ratio = ((received - sent).abs() ** 2 / n0).mean()
     assert float(ratio) == pytest.approx(1, abs=0.02)
 

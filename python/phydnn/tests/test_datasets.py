@@ -52,8 +52,8 @@ def test_cifar_layouts(tmp_path: Path, classes: int, layout: str) -> None:
     spec = f"cifar{classes}:{tmp_path}"
     test = datasets.load(spec, "test", (3, 32, 32))
     np.testing.assert_array_equal(test.x, written["x"])
-    np.testing.assert_array_equal(test.y, written["y"])
     assert test.x.dtype == np.uint8 and test.y is not None and test.y.dtype == np.int64
+    np.testing.assert_array_equal(test.y, written["y"])
     assert len(test.classes) == classes
     train, val = datasets.load(spec, "train"), datasets.load(spec, "val")
     total = 100 if classes == 10 else 20
@@ -79,7 +79,7 @@ def test_cifar_pickle_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(tmp_path)
     root = write_cifar(tmp_path, 10, "py")["root"]
     (root / "test_batch").write_bytes(pickle.dumps({b"data": Malicious()}))
-    with pytest.raises(InputError, match="test_batch is no batch of CIFAR: it asks for .*system"):
+    with pytest.raises(InputError, match=r"test_batch is no batch of CIFAR: it asks for .*system"):
         datasets.load(f"cifar10:{tmp_path}")
     assert not (tmp_path / "malicious").exists()
 
