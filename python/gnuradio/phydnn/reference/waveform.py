@@ -102,7 +102,7 @@ def parse_header(packed: bytes) -> Header | None:
 
 def parity(words: NDArray[np.int64]) -> NDArray[np.int64]:
     """1 where a word of 7 bits has an odd number of ones."""
-    return sum(words >> i & 1 for i in range(7)) % 2
+    return np.sum([words >> i & 1 for i in range(7)], axis=0) % 2
 
 
 def decode_header(soft: ArrayLike) -> Header | None:
@@ -230,8 +230,8 @@ class Waveform:
         lags = [np.vdot(x[: -m * self.length], x[m * self.length :]) for m in range(1, H + 1)]
         phases = np.angle([lags[0], lags[1] / lags[0]])
         m = np.arange(1, H + 1)
-        weights = 3 * ((M - m) * (M - m + 1) - H * (M - H))
-        weights = weights / (H * (4 * H**2 - 6 * M * H + 3 * M**2 - 1))
+        numerators = 3 * ((M - m) * (M - m + 1) - H * (M - H))
+        weights = numerators / (H * (4 * H**2 - 6 * M * H + 3 * M**2 - 1))
         return float(weights @ phases) / self.length
 
     def demodulate(self, samples: ArrayLike, rows: int, carrier_offset: float) -> Complex:
