@@ -6,7 +6,7 @@
  * BINDTOOL_GEN_AUTOMATIC(0)
  * BINDTOOL_USE_PYGCCXML(0)
  * BINDTOOL_HEADER_FILE(csi_estimator.h)
- * BINDTOOL_HEADER_FILE_HASH(927752a3c48871d513f82a6b78a69752)
+ * BINDTOOL_HEADER_FILE_HASH(414b529eef2a368c1d979f40802d6d74)
  */
 #include <gnuradio/phydnn/csi_estimator.h>
 #include <pybind11/pybind11.h>
@@ -26,12 +26,12 @@ Message output `csi`: a dict a frame with frame_number, sample_index, cfo (Hz), 
 refined (c32vectors), pilots and subcarriers.)")
         .def(py::init(&csi_estimator::make),
              py::arg("dimensions") = gr::phydnn::numerology::preset("wide"),
-             py::arg("smoothing") = "profile",
+             py::arg("smoothing") = "window",
              R"(Make an estimator.
 
 dimensions: a numerology or the name of a preset.
-smoothing: 'none' (least squares as it is), 'window' (projected on the delays that the cyclic prefix
-admits) or 'profile' (LMMSE with the delay profile that the frame itself shows).
+smoothing: 'none' (least squares as it is) or 'window' (projected on the delays that the
+cyclic prefix admits).
 Raises ValueError for a parameter out of range.)")
         .def("set_smoothing",
              &csi_estimator::set_smoothing,

@@ -178,7 +178,7 @@ void bind_kernels_waveform(py::module& m)
             },
             py::arg("grid"),
             py::arg("uses"),
-            py::arg("smoothing") = "profile",
+            py::arg("smoothing") = "window",
             "(ls, refined, n0, snr_db): estimates are DMRS × used subcarriers "
             "(complex64).");
 

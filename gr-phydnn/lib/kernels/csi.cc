@@ -30,14 +30,6 @@ matrix gram(const numerology& n, unsigned taps)
     return g;
 }
 
-volk::vector<gr_complex> row_major(const matrix& m)
-{
-    volk::vector<gr_complex> values(m.size());
-    for (Eigen::Index r = 0; r < m.rows(); r++)
-        for (Eigen::Index c = 0; c < m.cols(); c++)
-            values[r * m.cols() + c] = gr_complex(m(r, c));
-    return values;
-}
 } // namespace
 
 smoothing smoothing_from_name(const std::string& name)
@@ -46,10 +38,8 @@ smoothing smoothing_from_name(const std::string& name)
         return smoothing::none;
     if (name == "window")
         return smoothing::window;
-    if (name == "profile")
-        return smoothing::profile;
     throw std::invalid_argument("there is no smoothing '" + name +
-                                "': choose none, window or profile");
+                                "': choose none or window");
 }
 
 delay_window::delay_window(const numerology& dimensions)
@@ -59,49 +49,30 @@ delay_window::delay_window(const numerology& dimensions)
       d_taps((dimensions.cp_length + 2 * d_margin + 7) / 8 * 8),
       d_to_delay(dimensions.fft_size, false),
       d_to_frequency(dimensions.fft_size, true),
-      d_correlation(d_taps),
-      d_tap_noise(d_taps)
+      d_weights(size_t(d_taps) * d_taps),
+      d_correlation(d_taps)
 {
     matrix g = gram(dimensions, d_taps);
     // Delays outside the band's resolution are left out rather than amplified.
-    g.diagonal().array() += 1e-3 * dimensions.used;
+    g.diagonal().array() += 1e-4 * dimensions.used;
     const matrix inverse = g.llt().solve(matrix::Identity(d_taps, d_taps));
-    d_weights = row_major(inverse);
-    for (unsigned i = 0; i < d_taps; i++)
-        d_tap_noise[i] = float(inverse(i, i).real());
+    for (unsigned r = 0; r < d_taps; r++)
+        for (unsigned c = 0; c < d_taps; c++)
+            d_weights[size_t(r) * d_taps + c] = gr_complex(inverse(r, c));
 }
 
-// d_correlation = Fᴴ ls
-void delay_window::correlate(const gr_complex* ls)
+void delay_window::fit(const gr_complex* ls, gr_complex* taps)
 {
+    // Fᴴ ls, of which the window keeps the delays −margin … taps − margin.
     const unsigned size = d_dimensions.fft_size, half = d_dimensions.used / 2;
     std::copy_n(ls, half, &d_to_delay.in[size - half]);
     std::copy_n(ls + half, half, &d_to_delay.in[1]);
     d_to_delay.execute();
     std::copy_n(&d_to_delay.out[size - d_margin], d_margin, d_correlation.begin());
     std::copy_n(d_to_delay.out, d_taps - d_margin, d_correlation.begin() + d_margin);
-}
-
-void delay_window::fit(const gr_complex* ls, gr_complex* taps)
-{
-    fit(ls, d_weights.data(), taps);
-}
-
-void delay_window::fit(const gr_complex* ls, const gr_complex* weights, gr_complex* taps)
-{
-    correlate(ls);
     for (unsigned i = 0; i < d_taps; i++)
         volk_32fc_x2_dot_prod_32fc(
-            &taps[i], &weights[size_t(i) * d_taps], d_correlation.data(), d_taps);
-}
-
-volk::vector<gr_complex> delay_window::profile_weights(const std::vector<float>& powers,
-                                                       float n0) const
-{
-    matrix g = gram(d_dimensions, d_taps);
-    for (unsigned i = 0; i < d_taps; i++)
-        g(i, i) += double(n0) / powers[i];
-    return row_major(g.llt().solve(matrix::Identity(d_taps, d_taps)));
+            &taps[i], &d_weights[size_t(i) * d_taps], d_correlation.data(), d_taps);
 }
 
 void delay_window::response(const gr_complex* taps, gr_complex* h)
@@ -130,45 +101,29 @@ csi_estimator::estimate(const gr_complex* grid, size_t uses, smoothing method)
     channel_estimate e;
     e.ls.resize(rows * used);
     e.refined.resize(rows * used);
-    volk::vector<gr_complex> fitted(rows * taps);
-    std::vector<double> power(taps);
+    volk::vector<gr_complex> fitted(taps);
 
     double total = 0, explained = 0;
     for (size_t i = 0; i < rows; i++) {
         gr_complex* ls = &e.ls[i * used];
         gr_complex* refined = &e.refined[i * used];
-        gr_complex* a = &fitted[i * taps];
         volk_32fc_x2_multiply_conjugate_32fc(
             ls, grid + d_dimensions.pilot_row(i, uses) * used, d_pilots.data(), used);
-        d_window.fit(ls, a);
-        d_window.response(a, refined);
+        d_window.fit(ls, fitted.data());
+        d_window.response(fitted.data(), refined);
         gr_complex norm, overlap;
         volk_32fc_x2_conjugate_dot_prod_32fc(&norm, ls, ls, used);
         volk_32fc_x2_conjugate_dot_prod_32fc(&overlap, ls, refined, used);
         total += norm.real();
         explained += overlap.real();
-        for (unsigned t = 0; t < taps; t++)
-            power[t] += std::norm(a[t]) / double(rows);
     }
     // A silent grid has no noise either: the floor keeps later divisions finite.
     e.n0 = float(std::max((total - explained) / double(rows * (used - taps)), 1e-12));
     const double gain = std::max(total / double(rows * used) - e.n0, 1e-12);
     e.snr_db = float(10 * std::log10(gain / e.n0));
 
-    if (method == smoothing::none) {
+    if (method == smoothing::none)
         e.refined = e.ls;
-    } else if (method == smoothing::profile) {
-        std::vector<float> powers(taps);
-        for (unsigned t = 0; t < taps; t++) {
-            const double noise = double(e.n0) * d_window.tap_noise()[t];
-            powers[t] = float(std::max(power[t] - noise, noise / 30));
-        }
-        const auto weights = d_window.profile_weights(powers, e.n0);
-        for (size_t i = 0; i < rows; i++) {
-            d_window.fit(&e.ls[i * used], weights.data(), &fitted[i * taps]);
-            d_window.response(&fitted[i * taps], &e.refined[i * used]);
-        }
-    }
     return e;
 }
 

@@ -15,12 +15,11 @@ namespace kernels {
 
 //! How the least-squares estimate is refined.
 enum class smoothing {
-    none,   //!< the least-squares estimate as it is
-    window, //!< projected on the delays that the cyclic prefix admits
-    profile //!< LMMSE with the delay profile that the frame itself shows
+    none,  //!< the least-squares estimate as it is
+    window //!< projected on the delays that the cyclic prefix admits
 };
 
-//! \throws std::invalid_argument for a name other than none, window or profile
+//! \throws std::invalid_argument for a name other than none or window
 PHYDNN_API smoothing smoothing_from_name(const std::string& name);
 
 /*!
@@ -46,27 +45,10 @@ public:
      */
     void fit(const gr_complex* ls, gr_complex* taps);
 
-    //! \brief LMMSE fit, given the power of each tap.
-    //! \param weights taps() × taps() matrix from profile_weights()
-    void fit(const gr_complex* ls, const gr_complex* weights, gr_complex* taps);
-
-    /*!
-     * \brief (FᴴF + N0 · diag(powers)⁻¹)⁻¹, row by row.
-     * \param powers taps() expected powers, all positive
-     * \param n0 noise variance of an estimate
-     */
-    volk::vector<gr_complex> profile_weights(const std::vector<float>& powers,
-                                             float n0) const;
-
-    //! Noise variance of each fitted tap for unit noise in the estimate: taps() values.
-    const std::vector<float>& tap_noise() const { return d_tap_noise; }
-
     //! \brief The channel at the used subcarriers of taps: H = F a.
     void response(const gr_complex* taps, gr_complex* h);
 
 private:
-    void correlate(const gr_complex* ls);
-
     numerology d_dimensions;
     unsigned d_margin;
     unsigned d_taps;
@@ -74,7 +56,6 @@ private:
     fft d_to_frequency;
     volk::vector<gr_complex> d_weights;
     volk::vector<gr_complex> d_correlation;
-    std::vector<float> d_tap_noise;
 };
 
 //! The channel estimate of one frame.

@@ -73,7 +73,7 @@ double error_power(const numerology& n, const reception& frame, const signal& pa
     csi_estimator estimator(n);
     equalizer eq(n);
     const auto e =
-        estimator.estimate(frame.grid.data(), payload.size(), smoothing::profile);
+        estimator.estimate(frame.grid.data(), payload.size(), smoothing::window);
     signal symbols(payload.size());
     std::vector<float> n0(payload.size());
     eq.equalize(frame.grid.data(),

@@ -41,7 +41,7 @@ public:
      * the frame itself shows) \throws std::invalid_argument for a parameter out of range
      */
     static sptr make(const numerology& dimensions = numerology::preset("wide"),
-                     const std::string& smoothing = "profile");
+                     const std::string& smoothing = "window");
 
     //! May be called while running. \throws std::invalid_argument for an unknown name
     virtual void set_smoothing(const std::string& smoothing) = 0;
