@@ -6,7 +6,7 @@
  * BINDTOOL_GEN_AUTOMATIC(0)
  * BINDTOOL_USE_PYGCCXML(0)
  * BINDTOOL_HEADER_FILE(channel.h)
- * BINDTOOL_HEADER_FILE_HASH(5dbc1138832b336f2a19ed9fa4d14473)
+ * BINDTOOL_HEADER_FILE_HASH(5fd92ec7676acc260cf9bf1b1fcb17f9)
  */
 #include <gnuradio/phydnn/channel.h>
 #include <pybind11/complex.h>
@@ -97,7 +97,8 @@ Raises ValueError for a parameter out of range.)")
         .def("set_gains",
              &channel::set_gains,
              py::arg("gains"),
-             "Gains of the paths, as many as there are. May be called while running.")
+             "Gains of the paths, as many as there are; [] where there is one: 1. May be "
+             "called while running.")
         .def("not_finite", &channel::not_finite, "Inputs that were not finite numbers.")
         .def("clipped",
              &channel::clipped,

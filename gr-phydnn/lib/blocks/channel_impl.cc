@@ -130,7 +130,7 @@ void channel_impl::set_iq_imbalance(double iq_amplitude_db, double iq_phase_deg)
 void channel_impl::set_gains(const std::vector<gr_complex>& gains)
 {
     gr::thread::scoped_lock lock(d_mutex);
-    d_kernel.set_gains(gains);
+    d_kernel.set_gains(gains.empty() ? std::vector<gr_complex>{ 1 } : gains); // as make()
 }
 
 uint64_t channel_impl::not_finite() const

@@ -100,6 +100,7 @@ public:
     virtual void set_sfo_ppm(double sfo_ppm) = 0;
     virtual void set_phase_noise_hz(double phase_noise_hz) = 0;
     virtual void set_iq_imbalance(double iq_amplitude_db, double iq_phase_deg) = 0;
+    //! As many as there are paths; empty where there is one: 1.
     virtual void set_gains(const std::vector<gr_complex>& gains) = 0;
     //! \}
 
