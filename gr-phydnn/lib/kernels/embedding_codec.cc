@@ -221,8 +221,9 @@ void embedding_codec::encode(const float* slices,
     if (!d_routines->encode(d_tables, slices, count, labels, scratch.data()))
         throw std::invalid_argument(
             "slices must be finite: one of them is infinite or NaN");
-    for (size_t n = 0; n < count; ++n)
-        symbols[n] = d_points[labels[n]];
+    for (size_t n = 0; n < count;
+         ++n) // in one piece: a complex assignment moves two halves
+        std::memcpy(symbols + n, &d_points[labels[n]], sizeof(*symbols));
 }
 
 static void check_symbols(const std::complex<float>* symbols, size_t count)

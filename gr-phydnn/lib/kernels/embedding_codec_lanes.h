@@ -26,6 +26,14 @@ PHYDNN_INLINE f32 load(const float* from)
     return to;
 }
 
+//! The first count values, then zeros
+PHYDNN_INLINE f32 load_first(const float* from, size_t count)
+{
+    f32 to = {};
+    std::memcpy(&to, from, count * sizeof(float));
+    return to;
+}
+
 PHYDNN_INLINE void store(float* to, f32 from) { std::memcpy(to, &from, sizeof(from)); }
 
 PHYDNN_INLINE f32 all(float value) { return value - f32{}; }
@@ -130,16 +138,12 @@ PHYDNN_INLINE bool encode_groups(
         }
         for (size_t b = 0; b < blocks; ++b) {
             for (size_t d = 0; d < dim; d += L) {
-                f32 rows[L] = {};
+                f32 rows[L];
                 const float* from = block + b * L * dim + d;
-                if (d + L <= dim) {
 #pragma GCC unroll 16
-                    for (int l = 0; l < L; ++l)
-                        rows[l] = load(from + l * dim);
-                } else {
-                    for (int l = 0; l < L; ++l)
-                        std::memcpy(&rows[l], from + l * dim, (dim - d) * sizeof(float));
-                }
+                for (int l = 0; l < L; ++l)
+                    rows[l] = d + L <= dim ? load(from + l * dim)
+                                           : load_first(from + l * dim, dim - d);
 #pragma GCC unroll 16
                 for (int l = 0; l < L; ++l)
                     poison = PHYDNN_FMA(rows[l], f32{}, poison);
