@@ -6,7 +6,7 @@
  * BINDTOOL_GEN_AUTOMATIC(0)
  * BINDTOOL_USE_PYGCCXML(0)
  * BINDTOOL_HEADER_FILE(csi_estimator.h)
- * BINDTOOL_HEADER_FILE_HASH(414b529eef2a368c1d979f40802d6d74)
+ * BINDTOOL_HEADER_FILE_HASH(cd809078304356634d3defcf363887b8)
  */
 #include <gnuradio/phydnn/csi_estimator.h>
 #include <pybind11/pybind11.h>

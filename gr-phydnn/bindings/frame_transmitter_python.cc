@@ -6,7 +6,7 @@
  * BINDTOOL_GEN_AUTOMATIC(0)
  * BINDTOOL_USE_PYGCCXML(0)
  * BINDTOOL_HEADER_FILE(frame_transmitter.h)
- * BINDTOOL_HEADER_FILE_HASH(006249f0e4fd91906af041df2b39360d)
+ * BINDTOOL_HEADER_FILE_HASH(2390b59773ab41f5882628398f5d2a30)
  */
 #include <gnuradio/phydnn/frame_transmitter.h>
 #include <pybind11/pybind11.h>

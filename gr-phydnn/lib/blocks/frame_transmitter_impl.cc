@@ -65,6 +65,23 @@ void frame_transmitter_impl::set_amplitude(float amplitude)
     d_amplitude = amplitude;
 }
 
+void frame_transmitter_impl::announce(size_t samples)
+{
+    auto sent =
+        pdu::set(pmt::make_dict(), "frame_number", pmt::from_long(d_frame_number));
+    sent = pdu::set(sent, "samples", pmt::from_long(long(samples)));
+    if (samples == 0)
+        sent = pdu::set(sent, "erased", pmt::PMT_T);
+    message_port_pub(sent_port, sent);
+}
+
+void frame_transmitter_impl::refuse(const char* fault)
+{
+    d_dropped++;
+    d_logger->warn("frame {} is not sent: {}.", d_frame_number, fault);
+    announce(0);
+}
+
 void frame_transmitter_impl::prepare(const pmt::pmt_t& message)
 {
     const auto meta = pdu::meta(message);
@@ -75,7 +92,9 @@ void frame_transmitter_impl::prepare(const pmt::pmt_t& message)
     d_next_number = d_frame_number + 1;
 
     const char* fault = nullptr;
-    if (pdu::is_true(meta, "erased"))
+    if (nmsgs(symbols_port) >= pdu::longest_queue)
+        fault = "too many payloads wait behind it; let the source follow the port 'sent'";
+    else if (pdu::is_true(meta, "erased"))
         fault = "it was erased before it came here";
     else if (uses == 0 || uses >= 1u << 24)
         fault = "its payload must be a c32vector of 1 to 16777215 channel uses";
@@ -86,12 +105,7 @@ void frame_transmitter_impl::prepare(const pmt::pmt_t& message)
              }))
         fault = "its payload holds NaN or infinity";
     if (fault) {
-        d_dropped++;
-        d_logger->warn("frame {} is not sent: {}.", d_frame_number, fault);
-        auto sent =
-            pdu::set(pmt::make_dict(), "frame_number", pmt::from_long(d_frame_number));
-        sent = pdu::set(sent, "samples", pmt::from_long(0));
-        message_port_pub(sent_port, pdu::set(sent, "erased", pmt::PMT_T));
+        refuse(fault);
         return;
     }
 
@@ -131,10 +145,7 @@ int frame_transmitter_impl::work(int noutput_items,
     std::copy_n(d_burst.begin() + d_done, count, out);
     d_done += count;
     if (d_done == d_burst.size()) {
-        auto sent =
-            pdu::set(pmt::make_dict(), "frame_number", pmt::from_long(d_frame_number));
-        sent = pdu::set(sent, "samples", pmt::from_long(long(d_burst.size())));
-        message_port_pub(sent_port, sent);
+        announce(d_burst.size());
         d_burst.clear();
         d_frames++;
     }

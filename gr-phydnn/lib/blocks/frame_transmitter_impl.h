@@ -32,6 +32,8 @@ public:
              gr_vector_void_star& output_items) override;
 
 private:
+    void announce(size_t samples);
+    void refuse(const char* fault);
     void prepare(const pmt::pmt_t& message);
 
     const numerology d_dimensions;

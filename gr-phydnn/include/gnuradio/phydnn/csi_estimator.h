@@ -36,9 +36,9 @@ public:
 
     /*!
      * \param dimensions of the waveform
-     * \param smoothing `none` (least squares as it is), `window` (projected on the delays
-     *   that the cyclic prefix admits) or `profile` (LMMSE with the delay profile that
-     * the frame itself shows) \throws std::invalid_argument for a parameter out of range
+     * \param smoothing `none` (least squares as it is) or `window` (projected on the
+     * delays that the cyclic prefix admits) \throws std::invalid_argument for a parameter
+     * out of range
      */
     static sptr make(const numerology& dimensions = numerology::preset("wide"),
                      const std::string& smoothing = "window");

@@ -27,7 +27,8 @@ namespace phydnn {
  * put out, or {frame_number, samples: 0, erased: #t} for a PDU that cannot be sent: a
  * source that waits for it never floods the transmitter.
  *
- * A PDU that is erased, empty, too long or not finite is dropped, logged and counted.
+ * A PDU that is erased, empty, too long or not finite is dropped, logged and counted, and
+ * so is one with 64 more behind it.
  */
 class PHYDNN_API frame_transmitter : virtual public gr::sync_block
 {
