@@ -7,9 +7,11 @@ import os
 import subprocess
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import phydnn
 from phydnn import cli, doctor
@@ -17,7 +19,8 @@ from phydnn.cli import COMMANDS, main
 from phydnn.cli.test import console_commands
 from phydnn.errors import InputError, RunError
 
-LAUNCHER = Path(__file__).resolve().parents[3] / "phydnn"
+ROOT = Path(__file__).resolve().parents[3]
+LAUNCHER = ROOT / "phydnn"
 
 
 def test_help_lists_each_command_and_imports_none() -> None:
@@ -123,7 +126,7 @@ def test_doctor_answers_without_any_package(tmp_path: Path) -> None:
     # -S: no site-packages, as on a machine where nothing is installed yet.
     done = subprocess.run(
         ["/usr/bin/python3", "-S", "-m", "phydnn.doctor", "--json", str(tmp_path / "doctor.json")],
-        env={"PYTHONPATH": str(LAUNCHER.parent / "python"), "PATH": str(tmp_path)},
+        env={"PYTHONPATH": str(ROOT / "python"), "PATH": str(tmp_path)},
         capture_output=True,
         text=True,
         check=False,
@@ -157,7 +160,7 @@ def test_launcher_names_the_packages_where_it_cannot_install_them() -> None:
         query.chmod(0o755)
         (checkout / commands).parent.mkdir(parents=True)
         for file in ("phydnn", commands):
-            (checkout / file).write_bytes((LAUNCHER.parent / file).read_bytes())
+            (checkout / file).write_bytes((ROOT / file).read_bytes())
         if os.geteuid() == 0:
             for path in (checkout, *checkout.rglob("*")):
                 os.chown(path, nobody, nobody, follow_symlinks=False)
@@ -174,6 +177,17 @@ def test_launcher_names_the_packages_where_it_cannot_install_them() -> None:
         "phydnn: needs system packages; run: "
         "sudo apt-get install --no-install-recommends gnuradio gnuradio-dev\n"
     )
+
+
+def test_each_dependency_is_pinned_within_its_bounds_and_known_to_doctor() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines if line and not line.startswith("#"))
+    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    for requirement in (Requirement(text) for group in groups for text in group):
+        assert pins[requirement.name] in requirement.specifier, requirement.name
+    core = sorted(Requirement(text).name for text in project["dependencies"])
+    assert core == sorted(doctor.CORE_PACKAGES)
 
 
 def test_console_commands_are_those_of_console_blocks() -> None:
