@@ -134,7 +134,7 @@ class Embedding(nn.Module):
 
     def forward(
         self, slices: Tensor, n0: Tensor, fading: channel.Fading, generator: torch.Generator
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    ) -> tuple[Tensor, Tensor]:
         """Training: slices through the dictionary and the channel, with gradients.
 
         Args:
@@ -144,15 +144,11 @@ class Embedding(nn.Module):
             generator: of the draws, the fades and the noise.
 
         Returns:
-            received slices [draws*B,S,D], draw by draw, and the unweighted loss terms: "rate",
-            the VIB bound E[KL(p(z|x) || uniform)] in nats (eq. 6 and 7), and "binding", the mean
-            squared distance of slices to their embeddings, moving slices and embeddings (eq. 9).
+            received slices [draws*B,S,D], draw by draw, and the binding loss (eq. 9): the mean
+            squared distance of slices to their embeddings, which moves both.
         """
         scores = self.scores(slices)
-        p = torch.softmax(scores, -1)
-        rate = math.log(p.shape[-1]) + (p * torch.log_softmax(scores, -1)).sum(-1).mean()
-        picked = self.embeddings[scores.argmax(-1)]
-        binding = functional.mse_loss(slices, picked)
+        binding = functional.mse_loss(slices, self.embeddings[scores.argmax(-1)])
         if self.relaxation == "gumbel":
             uniform = torch.rand((self.draws, *scores.shape), generator=generator)
             noise = -torch.log(-torch.log(uniform.clamp(1e-9, 1 - 1e-7))).to(scores.device)
@@ -165,7 +161,15 @@ class Embedding(nn.Module):
         received = self.receive(*channel.transmit(symbols, n0, fading, generator))
         if self.relaxation == "straight-through":
             received = received + slices - slices.detach()
-        return received, {"rate": rate, "binding": binding}
+        return received, binding
+
+    def rate(self, slices: Tensor) -> Tensor:
+        """The VIB's bound on the rate, E[KL(p(z|x) || uniform)] in nats a slice (eq. 6 and 7).
+
+        Unlike the authors' code it has a gradient, through p(z|x).
+        """
+        log_p = torch.log_softmax(self.scores(slices), -1)
+        return math.log(log_p.shape[-1]) + (log_p.exp() * log_p).sum(-1).mean()
 
     def relabel(self, seed: int) -> None:
         """Moves the embeddings among the points so that near ones sit on near points."""

@@ -263,15 +263,16 @@ class PhydnnTask(Task):
         config = self._config
         slices = self.phydnn.slices(x)
         n0 = self._draw_n0(len(x), generator, x.device)
-        received, terms = self.phydnn.embedding(slices, n0, self._fading, generator)
+        received, binding = self.phydnn.embedding(slices, n0, self._fading, generator)
         logits = self.phydnn.classify(received)
         draws = len(logits) // len(x)
         loss = functional.cross_entropy(logits, y.repeat(draws))
         losses = {
             "cross-entropy": (1 - config.distillation) * loss,
-            "binding": config.binding * terms["binding"],
-            "rate": self._beta * terms["rate"],
+            "binding": config.binding * binding,
         }
+        if self._beta:
+            losses["rate"] = self._beta * self.phydnn.embedding.rate(slices)
         if config.distillation:
             with torch.no_grad():
                 target = self._teacher[0](x).float() / config.softness
