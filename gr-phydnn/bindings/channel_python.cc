@@ -6,7 +6,7 @@
  * BINDTOOL_GEN_AUTOMATIC(0)
  * BINDTOOL_USE_PYGCCXML(0)
  * BINDTOOL_HEADER_FILE(channel.h)
- * BINDTOOL_HEADER_FILE_HASH(5fd92ec7676acc260cf9bf1b1fcb17f9)
+ * BINDTOOL_HEADER_FILE_HASH(28f1f8631c1df149abd2470b1e0bd875)
  */
 #include <gnuradio/phydnn/channel.h>
 #include <pybind11/complex.h>

@@ -129,7 +129,6 @@ channel::channel(const channel_settings& settings)
       d_delayed(2 * block),
       d_frames(0),
       d_summed(0),
-      d_taken(0),
       d_made(0),
       d_not_finite(0),
       d_clipped(0)
@@ -164,7 +163,6 @@ void channel::set_snr_db(double snr_db)
     if (!(snr_db >= -100))
         throw std::invalid_argument(
             "snr_db must be -100 or more, or infinite for no noise");
-    d_settings.snr_db = snr_db;
     d_amplitude = static_cast<float>(std::pow(10.0, -snr_db / 20));
 }
 
@@ -172,21 +170,18 @@ void channel::set_cfo_hz(double cfo_hz)
 {
     if (!(std::abs(cfo_hz) < d_settings.sample_rate / 2))
         throw std::invalid_argument("cfo_hz must be less than half of the sample rate");
-    d_settings.cfo_hz = cfo_hz;
     d_oscillator.set_frequency(cfo_hz / d_settings.sample_rate);
 }
 
 void channel::set_sfo_ppm(double sfo_ppm)
 {
     require_range("sfo_ppm", sfo_ppm, -sample_clock::limit_ppm, sample_clock::limit_ppm);
-    d_settings.sfo_ppm = sfo_ppm;
     d_clock.set_ppm(sfo_ppm);
 }
 
 void channel::set_phase_noise_hz(double phase_noise_hz)
 {
     require_range("phase_noise_hz", phase_noise_hz, 0, d_settings.sample_rate / 100);
-    d_settings.phase_noise_hz = phase_noise_hz;
     d_oscillator.set_linewidth(phase_noise_hz / d_settings.sample_rate);
 }
 
@@ -194,15 +189,12 @@ void channel::set_iq_imbalance(double amplitude_db, double phase_deg)
 {
     require_range("iq_amplitude_db", amplitude_db, -20, 20);
     require_range("iq_phase_deg", phase_deg, -90, 90);
-    d_settings.iq_amplitude_db = amplitude_db;
-    d_settings.iq_phase_deg = phase_deg;
     d_iq.set(amplitude_db, phase_deg);
 }
 
 void channel::set_gains(const std::vector<complex>& gains)
 {
     require_gains(gains, d_paths.size(), d_settings.fading != fading_kind::fixed);
-    d_settings.gains = gains;
     d_fading.set_gains(scaled_gains(gains, d_settings.fading));
 }
 
@@ -284,7 +276,6 @@ std::size_t channel::work(const complex* in,
         d_not_finite += copy_finite(in + consumed, room, take);
         d_received.put(take);
         consumed += take;
-        d_taken += take;
 
         const std::size_t sums = d_clock.inputs_for(wanted);
         run_paths(std::min(sums - std::min(sums, d_faded.size()),

@@ -29,8 +29,8 @@ struct PHYDNN_API channel_settings {
     std::vector<double> k_factors = {};                 //!< one per path, or none (all 0)
     double doppler_hz = 0;                              //!< largest Doppler shift
     std::uint64_t block_length = 0; //!< samples of a frame; 0: new_frame() starts each
-    double snr_db =
-        std::numeric_limits<double>::infinity(); //!< Es/N0; infinite: no noise
+    //! Es/N0; infinite: no noise
+    double snr_db = std::numeric_limits<double>::infinity();
     double cfo_hz = 0;
     double sfo_ppm = 0;         //!< see sample_clock
     double phase_noise_hz = 0;  //!< linewidth, full width at half maximum
@@ -70,7 +70,8 @@ public:
      *
      * Takes no more input than the outputs need. Where delays are not whole samples, or
      * the clock is off, output runs up to 20 samples (each) behind the input; the first
-     * input is at time 0 of the output all the same. \param in Input of \p n_in samples.
+     * input is at time 0 of the output all the same.
+     * \param in Input of \p n_in samples.
      * \param out Room for \p n_out samples.
      * \param consumed Set to the number of inputs taken.
      * \return Number of outputs made.
@@ -108,14 +109,10 @@ public:
     void set_gains(const std::vector<std::complex<float>>& gains);
     //! \}
 
-    const channel_settings& settings() const { return d_settings; }
     /*! \brief Inputs that were not finite numbers. */
     std::uint64_t not_finite() const { return d_not_finite; }
     /*! \brief Real or imaginary parts that the converter clipped. */
     std::uint64_t clipped() const { return d_clipped; }
-    /*! \brief Samples taken and made so far. */
-    std::uint64_t taken() const { return d_taken; }
-    std::uint64_t made() const { return d_made; }
 
 private:
     /*! Samples that wait between two stages: a window that slides along a vector. */
@@ -164,8 +161,7 @@ private:
     std::deque<std::uint64_t> d_starts; // of frames ahead
     std::uint64_t d_frames;             // started so far
     std::uint64_t d_summed;             // samples that left the paths
-    std::uint64_t d_taken;
-    std::uint64_t d_made;
+    std::uint64_t d_made;               // samples that left the channel
     std::uint64_t d_not_finite;
     std::uint64_t d_clipped;
 };

@@ -6,6 +6,7 @@
 #include "vector_math.h"
 #include <algorithm>
 #include <cmath>
+#include <stdexcept>
 
 namespace gr {
 namespace phydnn {
@@ -81,6 +82,8 @@ fading::fading(fading_kind kind,
                std::uint32_t link)
     : d_kind(kind), d_interval(16)
 {
+    if (k_factors.size() != gains.size())
+        throw std::invalid_argument("k_factors must have one value per path");
     while (d_interval < 1024 && 64 * doppler * 2 * d_interval <= 1)
         d_interval *= 2;
     for (std::size_t k = 0; k < gains.size(); k++) {
@@ -94,10 +97,15 @@ fading::fading(fading_kind kind,
         const noise waves(seed, link, streams::waves + index);
         for (std::size_t m = 0; m < wave_count; m++) {
             const auto words = waves.words(m);
-            const double angle = 2 * M_PI * (m + words[1] * 0x1p-32) / wave_count;
+            // a draw in the m-th of 32 parts of the circle
+            const std::uint32_t angle =
+                (static_cast<std::uint32_t>(m) << 27) + (words[1] >> 5);
+            float sine;
+            float cosine;
+            sincos_turns(angle, sine, cosine);
             p.phase[m] = std::uint64_t{ words[0] } << 32;
             p.step[m] = static_cast<std::uint64_t>(
-                std::llround(std::ldexp(doppler * std::cos(angle), 64)));
+                std::llround(std::ldexp(doppler * cosine, 64)));
         }
         d_paths.push_back(p);
     }
@@ -119,7 +127,7 @@ void fading::set_gains(const std::vector<complex>& gains)
 
 complex fading::gain(std::size_t path_index, std::uint64_t index) const
 {
-    const path& p = d_paths[path_index];
+    const path& p = d_paths.at(path_index);
     complex scattered = 0;
     if (d_kind == fading_kind::per_frame)
         p.draws.generate(index, &scattered, 1);

@@ -38,11 +38,12 @@ class PHYDNN_API fading
 public:
     /*!
      * \param kind How the gains change.
-     * \param gains One value per path: the gain (fixed), or one whose squared magnitude
-     * is the path's mean power (random; the phase is not used). \param k_factors One
-     * value per path: line-of-sight over scattered power, 0 or more. \param doppler
-     * Largest Doppler shift, in cycles per sample. \param seed, link Key of the random
-     * numbers.
+     * \param gains One per path: the gain (fixed), or one whose squared magnitude is the
+     *   path's mean power (random; the phase is not used).
+     * \param k_factors One per path: line-of-sight over scattered power, 0 or more.
+     * \param doppler Largest Doppler shift, in cycles per sample.
+     * \param seed, link Key of the random numbers.
+     * \throws std::invalid_argument for k_factors of another size than gains.
      */
     fading(fading_kind kind,
            const std::vector<std::complex<float>>& gains,
@@ -80,12 +81,11 @@ public:
     static constexpr double limit_doppler = 1.0 / 1024;
 
 private:
-    static constexpr std::size_t wave_count = 32;
+    static constexpr std::size_t wave_count = 32; // the angles of arrival count on it
     struct path {
-        std::complex<float>
-            constant;         // all of a fixed gain; the line of sight of a random one
-        float scattered;      // root-mean-square amplitude of the rest
-        double line_of_sight; // its share of the power
+        std::complex<float> constant; // a fixed gain, or a random one's line of sight
+        float scattered;              // root-mean-square amplitude of the rest
+        double line_of_sight;         // its share of the power
         noise draws;
         std::uint64_t phase[wave_count]; // 2^-64 turns
         std::uint64_t step[wave_count];  // 2^-64 turns per sample

@@ -30,13 +30,12 @@ public:
     void set_frequency(double frequency);
 
     /*!
-     * \brief Linewidth in cycles per sample: a step of the phase has variance 2 pi
-     * linewidth rad^2.
+     * \brief Linewidth in cycles per sample: the phase's random steps have a variance of
+     * 2 pi linewidth rad^2.
      */
     void set_linewidth(double linewidth);
 
-    /*! \brief Rotates samples first … first + n - 1, which follow those of the last call.
-     */
+    /*! \brief Rotates samples first … first + n - 1, which follow the last call's. */
     void rotate(std::uint64_t first, std::complex<float>* samples, std::size_t n);
 
 private:
@@ -72,8 +71,8 @@ private:
  * \brief Rounds samples to what a 16-bit converter (sc16) delivers, in place.
  *
  * One step is full_scale/32767; each part is rounded to the nearest step, ties to even,
- * and held within ±full_scale. \return The number of parts (real or imaginary) that had
- * to be held.
+ * and held within ±full_scale.
+ * \return The number of parts (real or imaginary) that had to be held.
  */
 PHYDNN_API std::size_t
 quantise_sc16(float full_scale, std::complex<float>* samples, std::size_t n);

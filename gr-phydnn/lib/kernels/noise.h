@@ -15,8 +15,7 @@ namespace phydnn {
 namespace kernels {
 
 /*!
- * \brief White circular Gaussian noise that depends on nothing but (seed, link, stream,
- * index).
+ * \brief White circular Gaussian noise, a function of (seed, link, stream, index).
  *
  * Sample n comes from half a Philox4x32-10 draw with key (low word of seed, link) and
  * counter (n/2 as two words, stream, high word of seed): words 0 and 1 of the draw for an

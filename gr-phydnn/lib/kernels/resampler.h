@@ -24,14 +24,13 @@ constexpr std::size_t interpolator_length = 40;
 constexpr std::size_t interpolator_before = interpolator_length / 2 - 1;
 
 /*!
- * \brief Weights w such that x(n + fraction) = sum over j of w[j] x[n -
- * interpolator_before + j]. \param fraction Part of a sample, 0 to 1. \param weights Room
- * for interpolator_length values.
+ * \brief Weights w: x(n + fraction) = sum over j of w[j] x[n - interpolator_before + j].
+ * \param fraction Part of a sample, 0 to 1.
+ * \param weights Room for interpolator_length values.
  */
 PHYDNN_API void interpolator_weights(double fraction, float* weights);
 
-/*! \brief out[i] = sum over j of weights[j] in[i + j], for i < n; out is not part of in.
- */
+/*! \brief out[i] = sum over j of weights[j] in[i + j], for i < n; not in place. */
 PHYDNN_API void interpolate(const std::complex<float>* in,
                             const float* weights,
                             std::complex<float>* out,
@@ -57,8 +56,7 @@ public:
     /*! \brief Inputs (from the one at input 0 of run()) that \p n outputs need. */
     std::size_t inputs_for(std::size_t n) const;
 
-    /*! \brief Outputs from the next one to the first that is not before input \p input of
-     * run(). */
+    /*! \brief Outputs from the next one to the first not before input \p input. */
     std::int64_t outputs_until(std::int64_t input) const;
 
     /*!
@@ -67,8 +65,8 @@ public:
      * \param available Number of inputs from in[0] on.
      * \param out Output.
      * \param n Most outputs to make.
-     * \param used Set to the number of inputs that are not wanted as in[0] or later any
-     * more. \return Number of outputs made.
+     * \param used Set to the number of inputs that in[0] has to move on by.
+     * \return Number of outputs made.
      */
     std::size_t run(const std::complex<float>* in,
                     std::size_t available,

@@ -29,8 +29,8 @@ namespace phydnn {
  * used as they are.
  *
  * The output depends on the input, the parameters, `seed` and `link`, and not on how the
- * scheduler cuts the stream: the same run gives the same samples on any machine, bit for
- * bit. Links of one seed are independent of each other.
+ * scheduler cuts the stream: the same run gives the same samples, bit for bit, whatever
+ * the width of the machine's vectors. Links of one seed are independent of each other.
  *
  * Where a delay is not a whole number of samples, or sfo_ppm is not 0, interpolation (40
  * samples, -57 dB worst error over the middle 90% of the band) holds up to 20 samples of
@@ -52,27 +52,31 @@ public:
     /*!
      * \param sample_rate in samples per second
      * \param snr_db Es/N0 in dB, -100 or more; infinite: no noise
-     * \param model `awgn` (one path that never changes), `rayleigh` or `rician` (one path
-     * that fades), or `tdl` (a tapped delay line) \param fading what the paths of
-     * `rayleigh`, `rician` and `tdl` do: `frame` (drawn anew for each frame), `doppler`
-     * (they evolve with the sample count, by Clarke's model), or, for `tdl` alone,
-     * `static` \param k_factors line-of-sight over scattered power (not in dB): one value
-     * for `rician`; one per path, or none (all Rayleigh), for `tdl` \param delays of the
-     * paths of `tdl`, in seconds, 0 to 10 ms \param gains one per path: the gain where it
-     * is static; otherwise its squared magnitude is the path's share of the mean power.
-     * Empty where there is one path: 1 \param doppler_hz largest Doppler shift, up to
-     * 1/1024 of the sample rate \param block_length samples of a frame for fading
-     * `frame`; 0: `packet_len` tags start frames \param cfo_hz carrier frequency offset,
-     * less than half of the sample rate \param sfo_ppm sample clock offset (T' - T)/T,
-     * -1000 to 1000: output n is the input at time n T (1 + 1e-6 sfo_ppm) \param
-     * phase_noise_hz linewidth of the oscillators (full width at half maximum of the
-     *   Lorentzian line): Wiener phase noise whose density at an offset f above the
-     * linewidth is phase_noise_hz/(2 pi f^2) per Hz, up to 1/100 of the sample rate
-     * \param iq_amplitude_db gain of the quadrature branch over the in-phase one, -20 to
-     * 20 \param iq_phase_deg lag of the quadrature branch, -90 to 90 \param full_scale
-     * amplitude at which the 16-bit converter clips; 0: no converter \param seed of all
-     * random numbers \param link which of the seed's independent links this is \throws
-     * std::invalid_argument for a parameter out of range
+     * \param model `awgn` (one path that never changes), `rayleigh` or `rician` (one
+     *   path that fades), or `tdl` (a tapped delay line)
+     * \param fading what the paths of `rayleigh`, `rician` and `tdl` do: `frame` (drawn
+     *   anew for each frame), `doppler` (they evolve with the sample count, by Clarke's
+     *   model), or, for `tdl` alone, `static`
+     * \param k_factors line-of-sight over scattered power (not in dB): one value for
+     *   `rician`; one per path, or none (all Rayleigh), for `tdl`
+     * \param delays of the paths of `tdl`, in seconds, 0 to 10 ms
+     * \param gains one per path: the gain where it is static; otherwise its squared
+     *   magnitude is the path's share of the mean power; empty where there is one path: 1
+     * \param doppler_hz largest Doppler shift, up to 1/1024 of the sample rate
+     * \param block_length samples of a frame for fading `frame`; 0: `packet_len` tags
+     *   start frames
+     * \param cfo_hz carrier frequency offset, less than half of the sample rate
+     * \param sfo_ppm sample clock offset (T' - T)/T, -1000 to 1000: output n is the input
+     *   at time n T (1 + 1e-6 sfo_ppm)
+     * \param phase_noise_hz linewidth of the oscillators (full width at half maximum of
+     *   the Lorentzian line), up to 1/100 of the sample rate; the density at an offset f
+     *   above the linewidth is phase_noise_hz/(2 pi f^2) per Hz
+     * \param iq_amplitude_db gain of the quadrature branch over the other, -20 to 20
+     * \param iq_phase_deg lag of the quadrature branch, -90 to 90
+     * \param full_scale amplitude at which the 16-bit converter clips; 0: no converter
+     * \param seed of all random numbers
+     * \param link which of the seed's independent links this is
+     * \throws std::invalid_argument for a parameter out of range
      */
     static sptr make(double sample_rate = 20e6,
                      double snr_db = std::numeric_limits<double>::infinity(),
@@ -92,8 +96,7 @@ public:
                      uint64_t seed = 0,
                      uint32_t link = 0);
 
-    //! \name May be called while running; each throws std::invalid_argument as make()
-    //! does.
+    //! \name May be called while running; each throws as make() does.
     //! \{
     virtual void set_snr_db(double snr_db) = 0;
     virtual void set_cfo_hz(double cfo_hz) = 0;

@@ -111,7 +111,7 @@ class Channel:
         """Scattered part of a path's gain at sample counts [n]: 32 plane waves, mean power 1."""
         m = np.arange(32, dtype=np.uint64)
         words = draws(self.seed, self.link, WAVES + path, m)
-        angle = 2 * np.pi * (m + words[1] * 2.0**-32) / 32
+        angle = 2 * np.pi * (m + (words[1] >> np.uint64(5)) * 2.0**-27) / 32
         cycles = np.outer(samples, self.doppler_hz / self.sample_rate * np.cos(angle))
         return np.exp(2j * np.pi * (cycles + words[0] * 2.0**-32)).sum(axis=1) / np.sqrt(32)
 
