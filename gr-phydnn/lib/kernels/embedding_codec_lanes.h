@@ -17,6 +17,7 @@
 constexpr int L = PHYDNN_LANES;
 typedef float f32 __attribute__((vector_size(4 * L)));
 typedef int32_t i32 __attribute__((vector_size(4 * L)));
+typedef uint32_t u32 __attribute__((vector_size(4 * L)));
 constexpr auto lanes = std::make_index_sequence<L>();
 
 PHYDNN_INLINE f32 load(const float* from)
@@ -38,14 +39,14 @@ PHYDNN_INLINE void store(float* to, f32 from) { std::memcpy(to, &from, sizeof(fr
 
 PHYDNN_INLINE f32 all(float value) { return value - f32{}; }
 
-PHYDNN_INLINE i32 bits_of(f32 x)
+PHYDNN_INLINE u32 bits_of(f32 x)
 {
-    i32 bits;
+    u32 bits;
     std::memcpy(&bits, &x, sizeof(bits));
     return bits;
 }
 
-PHYDNN_INLINE f32 from_bits(i32 bits)
+PHYDNN_INLINE f32 from_bits(u32 bits)
 {
     f32 x;
     std::memcpy(&x, &bits, sizeof(x));
