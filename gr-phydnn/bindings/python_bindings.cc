@@ -13,6 +13,7 @@ void bind_equalizer(py::module& m);
 void bind_embedding_mapper(py::module& m);
 void bind_embedding_demapper(py::module& m);
 void bind_channel(py::module& m);
+void bind_vectors(py::module& m);
 void bind_kernels_channel(py::module& kernels);
 void bind_kernels_embedding(py::module& kernels);
 void bind_kernels_waveform(py::module& kernels);
@@ -29,6 +30,7 @@ PYBIND11_MODULE(phydnn_python, m)
     bind_embedding_mapper(m);
     bind_embedding_demapper(m);
     bind_channel(m);
+    bind_vectors(m);
 
     auto kernels =
         m.def_submodule("kernels", "The signal processing without the scheduler: arrays in, arrays out.");

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 the gr-phydnn authors
+"""The two ends of split inference, each as one hierarchical block."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from gnuradio import gr
+
+from phydnn.bundle import Bundle
+
+from .networks import head, loaded, tail
+from .phydnn_python import (
+    csi_estimator,
+    embedding_demapper,
+    embedding_mapper,
+    equalizer,
+    frame_synchronizer,
+    frame_transmitter,
+)
+
+# Affinity and priority are set on the blocks inside: GNU Radio crashes where they are set on a
+# hierarchical block with message ports.
+
+
+class device(gr.hier_block2):
+    """The device: images in, samples out.
+
+    Head, embedding mapper and frame transmitter; their documentation says more.
+
+    Message input ``images``: as of :class:`head`. Message outputs: ``sent`` of the transmitter,
+    and ``symbols``, the payload of each frame. Stream output: complex samples.
+
+    Args:
+        bundle: a :class:`phydnn.bundle.Bundle`, or the path or name of one.
+        dimensions: of the waveform, a ``numerology`` or the name of a preset.
+        batch_size: images in a frame.
+        timeout_s: seconds for which an image may wait for others.
+        amplitude: factor on every sample; 1 gives used subcarriers unit power.
+        gap: zeros after each frame.
+        threads: of ONNX Runtime; 0 for half of the cores.
+
+    Attributes:
+        head, mapper, transmitter: the blocks inside.
+
+    Raises:
+        BundleError: the bundle is missing, damaged or not what it says.
+        ValueError: a parameter is out of range.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle | str | os.PathLike[str],
+        dimensions: Any = "wide",
+        batch_size: int = 64,
+        timeout_s: float = 0.05,
+        amplitude: float = 1.0,
+        gap: int = 128,
+        threads: int = 0,
+    ) -> None:
+        gr.hier_block2.__init__(
+            self, "device", gr.io_signature(0, 0, 0), gr.io_signature(1, 1, gr.sizeof_gr_complex)
+        )
+        bundle = loaded(bundle)
+        self.head = head(bundle, batch_size, timeout_s, threads)
+        self.mapper = embedding_mapper(bundle.embeddings, bundle.points, bundle.lookup)
+        self.transmitter = frame_transmitter(
+            dimensions,
+            bundle_id=bundle.id,
+            precoded=bundle.precoding,
+            amplitude=amplitude,
+            gap=gap,
+        )
+        self.message_port_register_hier_in("images")
+        for port in ("sent", "symbols"):
+            self.message_port_register_hier_out(port)
+        self.msg_connect(self, "images", self.head, "images")
+        self.msg_connect(self.head, "slices", self.mapper, "slices")
+        self.msg_connect(self.mapper, "symbols", self.transmitter, "symbols")
+        self.msg_connect(self.mapper, "symbols", self, "symbols")
+        self.msg_connect(self.transmitter, "sent", self, "sent")
+        self.connect(self.transmitter, self)
+
+    def set_amplitude(self, amplitude: float) -> None:
+        """May be called while running."""
+        self.transmitter.set_amplitude(amplitude)
+
+
+class edge(gr.hier_block2):
+    """The edge: samples in, classes out.
+
+    Frame synchronizer, CSI estimator, equalizer, embedding demapper and tail; their documentation
+    says more.
+
+    Stream input: complex samples. Message outputs: ``classes`` of the tail; ``csi``, the channel
+    estimates of each frame; ``raw``, the resource grid before the equalizer; ``symbols``, the
+    payload after it.
+
+    Args:
+        bundle: a :class:`phydnn.bundle.Bundle`, or the path or name of one; frames of other
+            bundles are reported as erasures.
+        dimensions: of the waveform, a ``numerology`` or the name of a preset.
+        sample_rate: samples per second.
+        decision: "hard" or "soft" lookup; empty for the bundle's own.
+        smoothing: of the channel estimate, "none", "window" or "profile".
+        max_uses: longest payload to accept, in channel uses.
+        threads: of ONNX Runtime; 0 for half of the cores.
+
+    Attributes:
+        synchronizer, estimator, equalizer, demapper, tail: the blocks inside.
+
+    Raises:
+        BundleError: the bundle is missing, damaged or not what it says.
+        ValueError: a parameter is out of range.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle | str | os.PathLike[str],
+        dimensions: Any = "wide",
+        sample_rate: float = 20e6,
+        decision: str = "",
+        smoothing: str = "profile",
+        max_uses: int = 262144,
+        threads: int = 0,
+    ) -> None:
+        gr.hier_block2.__init__(
+            self, "edge", gr.io_signature(1, 1, gr.sizeof_gr_complex), gr.io_signature(0, 0, 0)
+        )
+        bundle = loaded(bundle)
+        self.synchronizer = frame_synchronizer(
+            dimensions, sample_rate=sample_rate, bundle_id=bundle.id, max_uses=max_uses
+        )
+        self.estimator = csi_estimator(dimensions, smoothing)
+        self.equalizer = equalizer(dimensions)
+        self.demapper = embedding_demapper(
+            bundle.embeddings, bundle.points, decision or bundle.decision
+        )
+        self.tail = tail(bundle, threads)
+        for port in ("classes", "csi", "raw", "symbols"):
+            self.message_port_register_hier_out(port)
+        self.connect(self, self.synchronizer)
+        self.msg_connect(self.synchronizer, "grid", self.estimator, "grid")
+        self.msg_connect(self.synchronizer, "grid", self, "raw")
+        self.msg_connect(self.estimator, "grid", self.equalizer, "grid")
+        self.msg_connect(self.estimator, "csi", self, "csi")
+        self.msg_connect(self.equalizer, "symbols", self.demapper, "symbols")
+        self.msg_connect(self.equalizer, "symbols", self, "symbols")
+        self.msg_connect(self.demapper, "slices", self.tail, "slices")
+        self.msg_connect(self.tail, "classes", self, "classes")
+
+    def set_decision(self, decision: str) -> None:
+        """May be called while running."""
+        self.demapper.set_decision(decision)
