@@ -75,6 +75,9 @@ class Embedding(nn.Module):
             by it; "gumbel" draws from p(z|x) with straight-through Gumbel-softmax.
         temperature: of p(z|x); the lower, the surer the pick.
         draws: of the Gumbel-softmax for each slice (N_mc), as so many copies of the batch.
+
+    Raises:
+        InputError: an option is out of range.
     """
 
     points: Tensor
@@ -97,6 +100,8 @@ class Embedding(nn.Module):
         ):
             if value not in allowed:
                 raise InputError(f"'{value}' is unknown: choose {' or '.join(allowed)}")
+        if not temperature > 0 or draws < 1:
+            raise InputError(f"temperature {temperature} and draws {draws} must be above 0")
         self.embeddings = nn.Parameter(embeddings.clone())
         self.register_buffer("points", torch.view_as_real(torch.from_numpy(points).clone()))
         self.lookup = lookup

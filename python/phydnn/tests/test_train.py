@@ -3,6 +3,7 @@
 """Networks and their cut, the embedding layer, training that survives a kill, and the export."""
 
 import dataclasses
+import json
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from phydnn import channel, checkpoint, constellation, datasets, networks, train
 from phydnn.bundle import Bundle
+from phydnn.cli import main
 from phydnn.embedding import Embedding, PhyDNN, from_slices, kmeans, to_slices
 from phydnn.errors import InputError, RunError
 from phydnn.evaluate import sweep
@@ -123,6 +125,17 @@ def test_gradients_reach_the_head_and_the_dictionary(relaxation: str, draws: int
     assert slices.grad is not None and slices.grad.abs().max() > 0
     picked = layer.embeddings[layer.labels(slices)]
     torch.testing.assert_close(binding, ((slices - picked) ** 2).mean())
+
+
+def test_bad_embedding_options() -> None:
+    for name in ("lookup", "decision", "relaxation"):
+        with pytest.raises(InputError, match="'x' is unknown: choose"):
+            embedding(**{name: "x"})
+    for name, value in (("temperature", 0.0), ("temperature", float("nan")), ("draws", 0)):
+        with pytest.raises(InputError, match="must be above 0"):
+            embedding(**{name: value})
+    with pytest.raises(InputError, match="5 axes"):
+        to_slices(torch.zeros(1, 1, 1, 1, 1))
 
 
 def test_kmeans_and_relabelling() -> None:
@@ -273,7 +286,8 @@ def test_adaptation_learns(tiny_run: Path) -> None:
 
 def test_export(tiny_run: Path, tmp_path: Path) -> None:
     out = tmp_path / "phydnn-tiny"
-    bundle = export(tiny_run, out)
+    assert main(["export", "--run", str(tiny_run), "--out", str(out)]) == 0
+    bundle = Bundle.load(out)
     assert bundle.name == "phydnn-tiny" and bundle.input_shape == (1, 8, 8) and bundle.uses == 64
     assert [m["snr_db"] for m in bundle.meta["metrics"]["simulated"]] == [4, 8, 12, 16]
     assert "| uncompressed network |" in (out / "README.md").read_text()
@@ -318,6 +332,26 @@ def test_simulation(digits_bundle: Bundle) -> None:
     assert sweep(digits_bundle, images, [12.0], "rayleigh")[0]["accuracy"] > 0.5
     stored = digits_bundle.meta["metrics"]["simulated"]
     assert stored == sweep(digits_bundle, images, [m["snr_db"] for m in stored])
+
+
+def test_eval_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One point gives single values, more give lists; a seed gives the same file twice."""
+    command = ["eval", "--bundle", "phydnn-resnet20-digits", "--data", "digits", "--json"]
+    for name, options in (("one", ["--snr", "12"]), ("two", ["--snr", "4", "12", "--seed", "1"])):
+        assert main([*command, str(tmp_path / name), *options]) == 0
+    assert "uncompressed" in capsys.readouterr().out
+    one, two = (json.loads((tmp_path / name).read_text()) for name in ("one", "two"))
+    assert one["snr_db"] == 12 and two["snr_db"] == [4, 12]
+    assert two["accuracy"][1] == one["accuracy"] and two["accuracy_ci95"][1] == one["accuracy_ci95"]
+    assert one["n"] == 360 and one["channel_uses"] == 360 * 64 and one["channel"] == "awgn"
+    assert one["backbone_accuracy"] > 0.97 and {"command", "git", "seed"} <= set(one)
+    assert main([*command, str(tmp_path / "few"), "--limit", "10"]) == 0
+    few = json.loads((tmp_path / "few").read_text())
+    assert few["n"] == 10 and "backbone_accuracy" not in few
+    for bad in (["--snr", "500"], ["--snr", "x"], ["--channel", "fog"], ["--decision", "guess"]):
+        assert main([*command, str(tmp_path / "bad"), *bad]) == 2
+    assert main(["eval", "--bundle", "none", "--data", "digits"]) == 2
+    assert not (tmp_path / "bad").exists()
 
 
 def test_bad_simulations(digits_bundle: Bundle) -> None:
