@@ -173,8 +173,8 @@ class Waveform:
         taps = -(-(self.cp_length + 2 * margin) // 8) * 8
         delays = np.arange(taps) - margin
         self.delay_matrix = np.exp(-2j * np.pi * np.outer(self.bins, delays) / self.fft_size)
-        self.gram = self.delay_matrix.conj().T @ self.delay_matrix
-        self.window_inverse = np.linalg.inv(self.gram + 1e-3 * self.used * np.eye(taps))
+        gram = self.delay_matrix.conj().T @ self.delay_matrix
+        self.window_inverse = np.linalg.inv(gram + 1e-4 * self.used * np.eye(taps))
 
     def rows(self, uses: int) -> NDArray[np.str_]:
         """What each row of the grid holds: "pilot", "header" or "data"."""
@@ -242,15 +242,14 @@ class Waveform:
         return np.fft.fft(symbols, axis=1, norm="ortho")[:, self.bins]
 
     def estimate(
-        self, grid: ArrayLike, uses: int, smoothing: str = "profile"
+        self, grid: ArrayLike, uses: int, smoothing: str = "window"
     ) -> tuple[Complex, Complex, float, float]:
         """Channel estimation at the pilots.
 
         Args:
             grid: complex, of [symbols, used] values.
             uses: channel uses of the frame.
-            smoothing: "none", "window" (least-squares fit of the taps that the prefix admits) or
-                "profile" (LMMSE fit, tap powers and noise variance from the frame itself).
+            smoothing: "none" or "window" (least-squares fit of the taps that the prefix admits).
 
         Returns:
             The least-squares estimate and the refined one, complex128 [pilots, used]; the noise
@@ -260,21 +259,12 @@ class Waveform:
         kinds = self.rows(uses)
         received = np.asarray(grid, dtype=np.complex128).reshape(len(kinds), self.used)
         ls = received[kinds == "pilot"] * self.pilots.conj()
-        fitted = ls @ F.conj() @ self.window_inverse.T
-        refined = fitted @ F.T
+        refined = ls @ F.conj() @ self.window_inverse.T @ F.T
         total = np.vdot(ls, ls).real
         left_over = total - np.vdot(ls, refined).real
         n0 = max(left_over / (len(ls) * (self.used - taps)), 1e-12)
         snr_db = 10 * math.log10(max(total / ls.size - n0, 1e-12) / n0)
-        if smoothing == "none":
-            refined = ls
-        elif smoothing == "profile":
-            tap_noise = n0 * np.diag(self.window_inverse).real
-            power = np.mean(np.abs(fitted) ** 2, axis=0) - tap_noise
-            power = np.maximum(power, tap_noise / 30)
-            inverse = np.linalg.inv(self.gram + n0 * np.diag(1 / power))
-            refined = ls @ F.conj() @ inverse.T @ F.T
-        return ls, refined, n0, snr_db
+        return ls, ls if smoothing == "none" else refined, n0, snr_db
 
     def equalize(
         self, grid: ArrayLike, csi: ArrayLike, n0: float, uses: int, precoded: bool = False

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 the gr-phydnn authors
+"""Images per second through everything in one process, against the two graphs alone."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from gnuradio.phydnn.bench import Figure, Report, Track
+from gnuradio.phydnn.link import run_link
+from phydnn.bundle import Bundle, find, open_session
+from phydnn.datasets import Images
+from phydnn.errors import InputError, RunError
+
+BUNDLES = ("phydnn-resnet20-cifar10", "phydnn-resnet20-digits")
+BATCH = 64
+
+
+def measure(quick: bool, track: Track) -> Report:
+    """Throughput of the shipped bundles; an installation may leave out the large one.
+
+    The figures of the first bundle carry the plain names, those of the second its data set's.
+    Link and graphs take turns in the same process, and the best of each counts. The images are
+    random pixels: no time depends on what they show.
+
+    Raises:
+        InputError: neither bundle is there, or one is damaged.
+    """
+    bundles = [Bundle.load(name) for name in BUNDLES if is_there(name)]
+    if not bundles:
+        raise InputError(f"bench link needs a bundle: there is no {' and no '.join(BUNDLES)}")
+    report = Report()
+    for bundle in bundles:
+        ending = "" if bundle is bundles[0] else f"_{bundle.meta['dataset']['name']}"
+        # As long for small images as for large ones.
+        count = BATCH * max(1, round((50_000 if quick else 200_000) / BATCH / bundle.uses**0.5))
+        linked, alone = 0.0, 0.0
+        for _ in track(range(2 if quick else 5), f"link, {bundle.name}"):
+            alone = max(alone, graphs_alone(bundle, count))
+            linked = max(linked, whole_link(bundle, count))
+        note = f"{bundle.name}, batch {BATCH}, {count} images, AWGN 12 dB"
+        report.figures += [
+            Figure(f"link_images_per_s{ending}", linked, "images/s", note=note),
+            Figure(f"onnx_images_per_s{ending}", alone, "images/s", note="all cores, no radio"),
+            Figure(f"link_over_onnx{ending}", linked / alone, "", 0.6, note="their ratio"),
+        ]
+        report.curves[f"link{ending}"] = {
+            "head and tail alone": alone,
+            "with the radio": linked,
+        }
+    return report
+
+
+def is_there(name: str) -> bool:
+    try:
+        find(name)
+    except InputError:
+        return False
+    return True
+
+
+def images_for(bundle: Bundle, count: int) -> Images:
+    """Random pixels without labels, uint8 [count, C, H, W]."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (count, *bundle.input_shape), dtype=np.uint8)
+    return Images(pixels, None, bundle.classes, "random pixels")
+
+
+def whole_link(bundle: Bundle, count: int) -> float:
+    """Images per second of head, modem, channel and tail, from the first image to the last class.
+
+    Raises:
+        RunError: a frame was lost.
+    """
+    result = run_link(bundle, images_for(bundle, count), batch=BATCH, snr_db=12.0)
+    if result.record["frames_lost"]:
+        raise RunError("the link lost frames at 12 dB: its rate means nothing")
+    return count / result.seconds
+
+
+def graphs_alone(bundle: Bundle, count: int) -> float:
+    """Images per second of head and tail, one after the other, ONNX Runtime using all cores."""
+    head, tail = open_session(bundle.head_path), open_session(bundle.tail_path)
+    images = images_for(bundle, count).x
+    feed, latent = head.get_inputs()[0].name, tail.get_inputs()[0].name
+    tail.run(None, {latent: head.run(None, {feed: images[:BATCH]})[0]})  # warms up
+    started = time.monotonic()
+    for first in range(0, count, BATCH):
+        slices = head.run(None, {feed: images[first : first + BATCH]})[0]
+        tail.run(None, {latent: slices})
+    return count / (time.monotonic() - started)
