@@ -177,7 +177,6 @@ def run_link(
     top.connect(sender, air, receiver)
     top.msg_connect(source, "images", sender, "images")
     top.msg_connect(ledger, "done", source, "done")
-    top.msg_connect(sender.head, "slices", ledger, "mapping")
     top.msg_connect(sender, "symbols", ledger, "mapped")
     top.msg_connect(sender, "sent", ledger, "sent")
     top.msg_connect(receiver, "raw", ledger, "raw")
@@ -190,7 +189,8 @@ def run_link(
     done = 0
     top.start()
     try:
-        while not ledger.finished.wait(POLL_S):
+        while ledger.images_done < len(images):
+            ledger.settle()
             ledger.give_up_lost(receiver.synchronizer, sfo_ppm)
             if ledger.images_done != done:
                 done, heard = ledger.images_done, time.monotonic()
@@ -201,12 +201,11 @@ def run_link(
                     f"the link fell silent after {done} of {len(images)} images: no frame came "
                     f"for {SILENCE_S:.0f} s"
                 )
+            ledger.changed.wait(POLL_S)
         seconds = time.monotonic() - started
     finally:
         top.stop()
         top.wait()
-    if progress is not None:
-        progress(len(images), ledger.images_lost)
 
     record: dict[str, Any] = {
         **_accuracy(ledger.predictions, images.y),
@@ -319,10 +318,11 @@ class _Frame:
     number: int
     images: int
     seen: set[str] = field(default_factory=set)
-    settled: bool = False
+    complete: bool = False
     reason: str = ""
     payload: NDArray[np.complex64] | None = None
     symbols: NDArray[np.complex64] | None = None
+    refined: NDArray[np.complex64] | None = None
     stamps: dict[str, float] = field(default_factory=dict)
     samples: int = 0
     error: float = 0.0
@@ -340,10 +340,10 @@ class _ledger(gr.basic_block):
     the last of them is there, and what is measured is summed by frame number in the end: so no
     result depends on the scheduler.
 
-    All handlers run in the block's thread; the lock is for the thread of :func:`run_link`.
+    The handlers only note what came and when; the thread of :func:`run_link` does the sums.
     """
 
-    SENT = frozenset({"mapping", "mapped", "sent"})
+    SENT = frozenset({"mapped", "sent"})
     RECEIVED = SENT | {"raw", "csi", "symbols", "slices"}
 
     def __init__(
@@ -357,7 +357,7 @@ class _ledger(gr.basic_block):
         gr.basic_block.__init__(self, name="ledger", in_sig=None, out_sig=None)
         self.predictions = np.full(count, -1, np.int32)
         self.snapshot = Snapshot()
-        self.finished = threading.Event()
+        self.changed = threading.Event()
         self.images_done = self.images_lost = 0
         self._uses = bundle.uses
         self._batch, self._waveform, self._response = batch, waveform, response
@@ -367,6 +367,8 @@ class _ledger(gr.basic_block):
             for number, start in enumerate(range(0, count, batch))
         ]
         self._under_way = {frame.number: frame for frame in self._frames[:IN_FLIGHT]}
+        self._issued = len(self._under_way)
+        self._complete: list[_Frame] = []
         self._samples = 0
         self._results = 0
         self._lock = threading.Lock()
@@ -387,25 +389,25 @@ class _ledger(gr.basic_block):
             with self._lock:
                 self._results += port == "classes"
                 frame = self._under_way.get(pdus.get(metadata, "frame_number", -1))
-                if frame is None:
+                if frame is None or frame.complete:
                     return
                 handler(frame, metadata, values)
                 frame.seen.add(port)
                 expected = self.SENT if frame.reason else self.RECEIVED
                 if "classes" in frame.seen and expected <= frame.seen:
-                    self._settle(frame)
+                    frame.complete = True
+                    self._complete.append(frame)
+                    self.changed.set()
 
         # GNU Radio finds handlers by name.
         listen.__name__ = f"_hear_{port}"
         setattr(self, listen.__name__, listen)
         return listen
 
-    def _on_mapping(self, frame: _Frame, metadata: Any, _values: Any) -> None:
-        frame.stamps["mapping"] = time.perf_counter()
-        frame.head_s = pdus.get(metadata, "head_s", math.nan)
-
-    def _on_mapped(self, frame: _Frame, _metadata: Any, values: Any) -> None:
+    def _on_mapped(self, frame: _Frame, metadata: Any, values: Any) -> None:
         frame.stamps["mapped"] = time.perf_counter()
+        frame.stamps["head"] = pdus.get(metadata, "head_end", math.nan)
+        frame.head_s = pdus.get(metadata, "head_s", math.nan)
         frame.payload = values
 
     def _on_sent(self, frame: _Frame, metadata: Any, _values: Any) -> None:
@@ -419,13 +421,11 @@ class _ledger(gr.basic_block):
 
     def _on_csi(self, frame: _Frame, metadata: Any, _values: Any) -> None:
         shape = (pdus.get(metadata, "pilots"), pdus.get(metadata, "subcarriers"))
-        refined = pdus.get(metadata, "refined").reshape(shape)
+        frame.refined = pdus.get(metadata, "refined").reshape(shape)
         frame.snr_db = pdus.get(metadata, "snr_db")
-        if self._response is not None:
-            frame.csi_error = csi_error(refined, self._response, self._subcarriers)
         if self.snapshot.refined is None:
             self.snapshot.ls = pdus.get(metadata, "ls").reshape(shape)
-            self.snapshot.refined = refined
+            self.snapshot.refined = frame.refined
 
     def _on_symbols(self, frame: _Frame, _metadata: Any, values: Any) -> None:
         frame.symbols = values
@@ -445,22 +445,34 @@ class _ledger(gr.basic_block):
             start = frame.number * self._batch
             self.predictions[start : start + frame.images] = values
 
+    def settle(self) -> None:
+        """Settles the frames of which all is known."""
+        self.changed.clear()
+        with self._lock:
+            complete, self._complete = self._complete, []
+        for frame in complete:
+            self._settle(frame)
+
     def _settle(self, frame: _Frame) -> None:
-        """All is known of a frame; the next one may go."""
-        if not frame.reason and frame.symbols is not None and frame.payload is not None:
+        """Measures a frame and lets the next one out."""
+        if not frame.reason:
+            assert frame.symbols is not None
+            assert frame.payload is not None
+            assert frame.refined is not None
             error, payload = frame.symbols - frame.payload, frame.payload
             frame.error = float(np.vdot(error, error).real)
             frame.power = float(np.vdot(payload, payload).real)
-        frame.payload = frame.symbols = None
+            if self._response is not None:
+                frame.csi_error = csi_error(frame.refined, self._response, self._subcarriers)
+        frame.payload = frame.symbols = frame.refined = None
         self.images_done += frame.images
         self.images_lost += frame.images if frame.reason else 0
-        following = max(self._under_way) + 1
-        del self._under_way[frame.number]
-        if following < len(self._frames):
-            self._under_way[following] = self._frames[following]
+        with self._lock:
+            del self._under_way[frame.number]
+            if self._issued < len(self._frames):
+                self._under_way[self._issued] = self._frames[self._issued]
+                self._issued += 1
         self.message_port_pub(pmt.intern("done"), pmt.from_long(frame.number))
-        if not self._under_way:
-            self.finished.set()
 
     def give_up_lost(self, synchronizer: Any, sfo_ppm: float) -> None:
         """Settles the frames that can come no more.
@@ -476,10 +488,10 @@ class _ledger(gr.basic_block):
             made = sum(counts[name] for name in ("frames", "lost", "bundle_mismatches", "cut"))
             if not seen or made != self._results:
                 return
-            for frame in sorted(self._under_way.values(), key=lambda frame: frame.number):
-                if "classes" not in frame.seen:
-                    frame.reason = "lost"
-                    self._settle(frame)
+            lost = [frame for frame in self._under_way.values() if "classes" not in frame.seen]
+        for frame in lost:
+            frame.reason = "lost"
+            self._settle(frame)
 
     def record(self, sample_rate: float) -> dict[str, Any]:
         """The keys of the results that come from counting, by frame number."""
@@ -507,7 +519,7 @@ class _ledger(gr.basic_block):
         record["snr_db_estimated"] = sum(frame.snr_db for frame in received) / len(received)
         stages = {
             "head": [frame.head_s for frame in received],
-            "map": [frame.stamps["mapped"] - frame.stamps["mapping"] for frame in received],
+            "map": [frame.stamps["mapped"] - frame.stamps["head"] for frame in received],
             "air": [frame.samples / sample_rate for frame in received],
             "receive": [frame.stamps["slices"] - frame.stamps["raw"] for frame in received],
             "tail": [frame.tail_s for frame in received],

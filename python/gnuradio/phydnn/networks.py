@@ -164,8 +164,9 @@ class head(_network):
     from it.
 
     Message output ``slices``: a PDU a frame with an f32vector of images x S x D values and the
-    metadata ``frame_number``, ``images`` and ``head_s`` (seconds that the graph took). A PDU that
-    holds no whole images, or that more than 64 wait before, leaves as an erased frame.
+    metadata ``frame_number``, ``images``, ``head_s`` (seconds that the graph took) and ``head_end``
+    (``time.perf_counter()`` after it). A PDU that holds no whole images, or that more than 64
+    wait before, leaves as an erased frame.
 
     Args:
         bundle: a :class:`phydnn.bundle.Bundle`, or the path or name of one.
@@ -252,7 +253,12 @@ class head(_network):
 
     def _send(self, metadata: Any, images: NDArray[np.uint8]) -> None:
         slices, seconds = self._run(images)
-        metadata = pdus.put(self._numbered(metadata), images=len(images), head_s=seconds)
+        metadata = pdus.put(
+            self._numbered(metadata),
+            images=len(images),
+            head_s=seconds,
+            head_end=time.perf_counter(),
+        )
         self._publish(metadata, to_vector(slices))
 
 
