@@ -104,7 +104,7 @@ class edge(gr.hier_block2):
         dimensions: of the waveform, a ``numerology`` or the name of a preset.
         sample_rate: samples per second.
         decision: "hard" or "soft" lookup; empty for the bundle's own.
-        smoothing: of the channel estimate, "none", "window" or "profile".
+        smoothing: of the channel estimate, "none" or "window".
         max_uses: longest payload to accept, in channel uses.
         threads: of ONNX Runtime; 0 for half of the cores.
 
@@ -122,7 +122,7 @@ class edge(gr.hier_block2):
         dimensions: Any = "wide",
         sample_rate: float = 20e6,
         decision: str = "",
-        smoothing: str = "profile",
+        smoothing: str = "window",
         max_uses: int = 262144,
         threads: int = 0,
     ) -> None:
