@@ -15,7 +15,7 @@ import pmt
 from numpy.typing import NDArray
 
 from gnuradio import blocks, gr, phydnn
-from gnuradio.phydnn import kernels
+from gnuradio.phydnn import kernels, pdus
 from gnuradio.phydnn.bench import (
     BATCH_USES,
     CFO_HZ,
@@ -196,7 +196,7 @@ def efficiency() -> Report:
     graph.connect(transmitter, sink)
     graph.msg_connect(transmitter, "sent", sent, "store")
     payload = psk(BATCH_USES, np.random.default_rng(0))
-    post(transmitter, "symbols", pmt.init_c32vector(BATCH_USES, payload.tolist()), 0)
+    post(transmitter, "symbols", phydnn.to_vector(payload), 0)
     graph.start()
     wait_for(lambda: sent.num_messages() > 0, "the transmitter")
     graph.stop()
@@ -208,8 +208,8 @@ def efficiency() -> Report:
 
 def post(block: Any, port: str, vector: Any, frame_number: int) -> None:
     """Hand a PDU to a block's message port."""
-    meta = pmt.dict_add(pmt.make_dict(), pmt.intern("frame_number"), pmt.from_long(frame_number))
-    block.to_basic_block()._post(pmt.intern(port), pmt.cons(meta, vector))
+    metadata = pdus.put(pmt.make_dict(), frame_number=frame_number)
+    block.to_basic_block()._post(pmt.intern(port), pmt.cons(metadata, vector))
 
 
 def wait_for(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
@@ -271,7 +271,7 @@ def transmitter_rate(cpu_s: float, precoded: bool) -> float:
         .standard_normal(BATCH_USES * embeddings.shape[1])
         .astype(np.float32)
     )
-    vector = pmt.init_f32vector(len(slices), slices.tolist())
+    vector = phydnn.to_vector(slices)
     posted = 0
 
     def enough(seconds: float) -> bool:
