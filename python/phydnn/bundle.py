@@ -84,6 +84,8 @@ def open_session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    # A thread that waits must not burn the core that the radio needs.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     try:
         return onnxruntime.InferenceSession(
@@ -93,7 +95,7 @@ def open_session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
         raise BundleError(f"{path.name}: ONNX Runtime cannot run it: {error}") from error
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Bundle:
     """A validated bundle.
 
@@ -128,6 +130,9 @@ class Bundle:
         bundle = cls(path, meta, *_read_arrays(path / "arrays.safetensors", meta))
         bundle._check_graphs()
         return bundle
+
+    def __repr__(self) -> str:
+        return f"Bundle({self.name!r})"
 
     @property
     def id(self) -> int:
