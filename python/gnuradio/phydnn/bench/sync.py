@@ -35,7 +35,7 @@ def measure(quick: bool, track: Track) -> Report:
     report = Report()
     report.add(detection(400, 50, track) if quick else detection(4000, 1000, track))
     report.add(false_alarms(60_000_000 if quick else 400_000_000, track))
-    report.add(carrier_offset(200 if quick else 2000, track))
+    report.add(carrier_offset(800 if quick else 2000, track))
     report.add(header_loss(1000 if quick else 10_000, track))
     report.add(determinism(20, track))
     return report
