@@ -66,7 +66,7 @@ def measure(quick: bool, track: Track) -> Report:
 
 
 def shortest(run: Callable[[], Any], quick: bool) -> float:
-    """The shortest processor time of a call, in seconds."""
+    """The shortest time of a call, in seconds, of 3 or of as many as fit into the limit."""
     times: list[float] = []
     limit = time.perf_counter() + (0.1 if quick else 1.0)
     while len(times) < 3 or (time.perf_counter() < limit and len(times) < 1000):
