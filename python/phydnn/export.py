@@ -21,7 +21,6 @@ from phydnn.bundle import GOLDEN_BATCH, Bundle, sha256
 from phydnn.datasets import Images
 from phydnn.embedding import PhyDNN
 from phydnn.errors import InputError, RunError
-from phydnn.results import provenance
 
 OPSET = 18
 IR_VERSION = 8
@@ -97,7 +96,8 @@ def export(
             raise InputError(f"{path} is missing: train it first")
     backbone = train.load_backbone(weights)
     model = str(checkpoint.load(weights)["config"]["model"])
-    stored = dict(checkpoint.load(source)["config"])
+    state = checkpoint.load(source)
+    stored = state["config"]
     images = datasets.load(data or stored["data"], "test")
     if images.y is None:
         raise InputError(f"'{images.name}' has no labels to score the bundle on")
@@ -148,7 +148,7 @@ def export(
                 "mode": "corrected",
                 "epochs": config.epochs,
                 "backbone_epochs": int(checkpoint.load(weights)["config"]["epochs"]),
-                **provenance(),
+                **state["provenance"],
             },
             "opset": OPSET,
             "files": {

@@ -31,6 +31,7 @@ from phydnn import channel, checkpoint, constellation, datasets, networks
 from phydnn.datasets import Images
 from phydnn.embedding import Embedding, PhyDNN, kmeans, to_slices
 from phydnn.errors import InputError, RunError
+from phydnn.results import provenance
 
 logger = logging.getLogger(__name__)
 
@@ -443,6 +444,7 @@ def fit(task: Task, config: FitConfig, train: Images, val: Images, out: Path) ->
         history.append({"val_accuracy": score, "val_loss": val_loss, "seconds": seconds, **sums})
         state = {
             "config": dataclasses.asdict(config),
+            "provenance": provenance(),
             "model": task.state_dict(),
             "optimizer": optimizer.state_dict(),
             "history": history,
