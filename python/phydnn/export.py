@@ -71,7 +71,12 @@ def write_graph(module: nn.Module, example: Tensor, given: str, wanted: str, pat
 
 
 def export(
-    run: Path, out: Path, data: str = "", provenance_of_data: str = "", weights: Path | None = None
+    run: Path,
+    out: Path,
+    data: str = "",
+    provenance_of_data: str = "",
+    weights: Path | None = None,
+    note: str = "",
 ) -> Bundle:
     """Writes the bundle of a run that :func:`phydnn.train.train_phydnn` made, and validates it.
 
@@ -84,6 +89,7 @@ def export(
         data: the data set, if it has moved since training.
         provenance_of_data: a sentence for the model card; empty for the data set's name.
         weights: the backbone's checkpoint, if it is not the run's own.
+        note: what else the model card should say about the training.
 
     Raises:
         InputError: the run is incomplete.
@@ -148,6 +154,7 @@ def export(
                 "mode": "corrected",
                 "epochs": config.epochs,
                 "backbone_epochs": int(checkpoint.load(weights)["config"]["epochs"]),
+                "note": note,
                 **state["provenance"],
             },
             "opset": OPSET,
@@ -241,7 +248,7 @@ The uncompressed network is trained for {training["backbone_epochs"]} epochs. Th
 as k-means of its slices, labelled so that near embeddings sit on near points; head, dictionary and
 tail are then trained through the channel for {training["epochs"]} epochs, following the
 uncompressed network's answers. Epochs are chosen on a validation split held out of the training
-set; the test images below are used for these figures alone.
+set. {training["note"]}
 
 | on the same {metrics["backbone"]["n"]} test images | accuracy (95 % interval) |
 | --- | --- |

@@ -16,11 +16,12 @@ def export(
     weights: Annotated[
         Path | None, typer.Option(help="The backbone's checkpoint [default: the run's own].")
     ] = None,
+    note: Annotated[str, typer.Option(help="What else the model card should say.")] = "",
 ) -> None:
     """Turn a checkpoint into a bundle, validated and scored on the test split."""
     from phydnn.export import export as write
 
-    bundle = write(run, out, data, provenance, weights)
+    bundle = write(run, out, data, provenance, weights, note)
     print(f"{bundle.path}: bundle {bundle.id:08x}")
     backbone = bundle.meta["metrics"]["backbone"]["accuracy"]
     print(f"uncompressed network: accuracy {backbone:.4f}")

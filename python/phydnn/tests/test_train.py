@@ -286,11 +286,12 @@ def test_adaptation_learns(tiny_run: Path) -> None:
 
 def test_export(tiny_run: Path, tmp_path: Path) -> None:
     out = tmp_path / "phydnn-tiny"
-    assert main(["export", "--run", str(tiny_run), "--out", str(out)]) == 0
+    assert main(["export", "--run", str(tiny_run), "--out", str(out), "--note", "A test."]) == 0
     bundle = Bundle.load(out)
     assert bundle.name == "phydnn-tiny" and bundle.input_shape == (1, 8, 8) and bundle.uses == 64
     assert [m["snr_db"] for m in bundle.meta["metrics"]["simulated"]] == [4, 8, 12, 16]
-    assert "| uncompressed network |" in (out / "README.md").read_text()
+    card = (out / "README.md").read_text()
+    assert "| uncompressed network |" in card and "A test." in card
     # A second export replaces the first, and leaves nothing beside it.
     assert export(tiny_run, out).id == bundle.id
     assert list(tmp_path.iterdir()) == [out]
