@@ -84,7 +84,7 @@ class _network(gr.basic_block):
         return True
 
     def stop(self) -> bool:
-        """Called by the scheduler: ends after the batch at hand; what waits is given up."""
+        """Called by the scheduler, also when a stream ends: what waits is finished first."""
         with self._changed:
             self._stopping = True
             self._changed.notify()
@@ -117,14 +117,15 @@ class _network(gr.basic_block):
                     if wait is not None and wait <= 0:
                         break
                     self._changed.wait(wait)
-                if self._stopping:
-                    return
+                if self._stopping and not self._queue:
+                    break
                 message, counts = self._queue.popleft() if self._queue else (None, False)
                 self._waiting -= counts
             if message is None:
                 self._flush()
             else:
                 self._take(*pdus.parts(message))
+        self._flush()
 
     def _patience(self) -> float | None:
         """Seconds until :meth:`_flush` is due; None for never."""
