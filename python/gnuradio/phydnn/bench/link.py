@@ -35,10 +35,10 @@ def measure(quick: bool, track: Track) -> Report:
     for bundle in bundles:
         ending = "" if bundle is bundles[0] else f"_{bundle.meta['dataset']['name']}"
         # As long for small images as for large ones.
-        count = BATCH * max(1, round((40_000 if quick else 100_000) / BATCH / bundle.uses**0.5))
+        count = BATCH * max(1, round((20_000 if quick else 100_000) / BATCH / bundle.uses**0.5))
         turns = [
             (graphs_alone(bundle, count), whole_link(bundle, count))
-            for _ in track(range(3 if quick else 9), f"link, {bundle.name}")
+            for _ in track(range(3 if quick else 7), f"link, {bundle.name}")
         ]
         alone, linked = np.median(turns, axis=0).tolist()
         note = f"{bundle.name}, batch {BATCH}, {len(turns)} times {count} images, AWGN 12 dB"
