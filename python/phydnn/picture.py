@@ -50,7 +50,7 @@ def draw(
     figure = Figure(figsize=(12, 7.4), dpi=100, facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title, fontsize=14, color=INK, fontweight="bold")
-    above, below = figure.subfigures(2, 1, height_ratios=(0.9, 1))
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(0.9, 1)).ravel()
     _pictures(above, images, predictions)
     before, after, csi = below.subplots(1, 3, width_ratios=(1, 1, 1.5))
     _constellation(before, "Before the equalizer: one frame's subcarriers", raw)

@@ -8,7 +8,6 @@ import os
 from typing import Any
 
 from gnuradio import gr
-
 from phydnn.bundle import Bundle
 
 from .networks import head, loaded, tail

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 import pmt
-from gnuradio import gr
 from numpy.typing import NDArray
 
+from gnuradio import gr
 from phydnn.bundle import Bundle
 from phydnn.channels import ChannelSpec, parse_channel
 from phydnn.datasets import Images
@@ -101,12 +101,12 @@ def run_link(
     ``channel_uses`` of payload in all; ``samples_on_air`` with preambles, prefixes and gaps;
     ``bytes_on_air``, what header and pilots would carry as the BPSK that they are (one bit a
     subcarrier), the payload being no bits; ``frames_sent``, ``frames_lost`` and, by reason,
-    ``erasures``; ``evm_db`` against the symbols that were sent, which both ends being in one process
-    makes known; ``csi_mse`` of the refined estimate against the channel's response, where that is
+    ``erasures``; ``evm_db`` against the symbols that were sent, known since both ends are in one
+    process; ``csi_mse`` of the refined estimate against the channel's response, where that is
     known (``awgn`` and static delay lines), relative to its mean power and up to a common phase and
     delay, which are timing's; ``snr_db_estimated``, the mean of the frames' estimates in dB;
-    ``latency_ms`` of a frame: ``head`` and ``tail`` (the graphs), ``map`` (embedding mapper), ``air``
-    (samples over sample rate), ``receive`` (from the resource grid to the slices) and ``total``,
+    ``latency_ms`` of a frame: ``head`` and ``tail`` (the graphs), ``map`` (embedding mapper),
+    ``air`` (samples over sample rate), ``receive`` (from the resource grid to the slices) and ``total``,
     their sum, without the time that frames wait for each other.
 
     Args:

@@ -8,13 +8,14 @@ import os
 import threading
 import time
 from collections import deque
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pmt
-from gnuradio import gr
 from numpy.typing import NDArray
 
+from gnuradio import gr
 from phydnn.bundle import Bundle, open_session
 
 from . import pdus
@@ -42,7 +43,7 @@ class _network(gr.basic_block):
     """
 
     def __init__(
-        self, name: str, path: os.PathLike[str], ports: tuple[str, str], empty: Any, threads: int
+        self, name: str, path: Path, ports: tuple[str, str], empty: Any, threads: int
     ) -> None:
         gr.basic_block.__init__(self, name=name, in_sig=None, out_sig=None)
         if threads < 0:
@@ -311,7 +312,5 @@ class tail(_network):
             return
         logits, seconds = self._run(values.reshape(-1, *self._shape))
         classes = logits.argmax(1).astype(np.int32)
-        metadata = pdus.put(
-            metadata, images=len(classes), logits=to_vector(logits), tail_s=seconds
-        )
+        metadata = pdus.put(metadata, images=len(classes), logits=to_vector(logits), tail_s=seconds)
         self._publish(metadata, to_vector(classes))

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pmt
-from gnuradio import blocks, gr, gr_unittest, pdu
-from gnuradio.phydnn import device, edge, frame_transmitter, pdus, to_vector
 from numpy.typing import NDArray
 
+from gnuradio import blocks, gr, gr_unittest, pdu
+from gnuradio.phydnn import device, edge, frame_transmitter, pdus, to_vector
 from phydnn.bundle import Bundle
 
 BUNDLE = Bundle.load("phydnn-resnet20-digits")

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pmt
+
 from gnuradio import blocks, gr, gr_unittest
 from gnuradio.phydnn import head, image_source, pdus, tail, to_array, to_vector
-
 from phydnn.bundle import Bundle, BundleError, open_session
 
 BUNDLE = Bundle.load("phydnn-resnet20-digits")
@@ -94,7 +94,7 @@ class qa_head_tail(gr_unittest.TestCase):
         self.assertEqual((self.head.frames(), self.head.images()), (3, 11))
 
     def test_batch_of_one(self) -> None:
-        ((metadata, slices),) = self.through_head([pdu(GOLDEN["images"][:1])], 1, timeout_s=0)
+        ((_, slices),) = self.through_head([pdu(GOLDEN["images"][:1])], 1, timeout_s=0)
         np.testing.assert_allclose(slices, GOLDEN["slices"][0].ravel(), atol=1e-3)
 
     def test_numbered_after_gathered(self) -> None:
@@ -153,7 +153,7 @@ class qa_head_tail(gr_unittest.TestCase):
             time.sleep(0.01)
             return run(values)
 
-        block._run = slowly  # type: ignore[method-assign]
+        block._run = slowly
         messages = [pdu(GOLDEN["images"], frame_number=i) for i in range(count)]
         answers = self.run_block(block, ("images", "slices"), messages, count)
         self.assertEqual([pdus.get(meta, "frame_number") for meta, _ in answers], [*range(count)])
@@ -181,12 +181,14 @@ class qa_head_tail(gr_unittest.TestCase):
         self.assertEqual(debug.num_messages(), 4)
         frames = [pdus.parts(debug.get_message(i)) for i in range(4)]
         self.assertEqual([pdus.get(metadata, "images") for metadata, _ in frames], [100] * 3 + [60])
-        self.assertEqual([pdus.get(metadata, "frame_number") for metadata, _ in frames], [*range(4)])
+        self.assertEqual(
+            [pdus.get(metadata, "frame_number") for metadata, _ in frames], [*range(4)]
+        )
 
     def test_construction(self) -> None:
         for arguments in ({"batch_size": 0}, {"timeout_s": -1}, {"timeout_s": float("nan")}):
             with self.assertRaises(ValueError):
-                head(BUNDLE, **arguments)  # type: ignore[arg-type]
+                head(BUNDLE, **arguments)
         with self.assertRaises(ValueError):
             tail(BUNDLE, threads=-1)
         with self.assertRaises(ValueError):

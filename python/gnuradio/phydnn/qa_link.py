@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from gnuradio import gr_unittest
 from gnuradio.phydnn import numerology
 from gnuradio.phydnn.link import LinkResult, csi_error, run_link
-
 from phydnn.bundle import Bundle
 from phydnn.datasets import load
 from phydnn.errors import InputError
@@ -109,6 +109,7 @@ class qa_link(gr_unittest.TestCase):
     def test_labels_by_name(self) -> None:
         """Labels that count other classes, or the same in another order, meet by name."""
         names = ("7", "3")
+        assert DIGITS.y is not None
         chosen = DIGITS.take(np.isin(DIGITS.y, (7, 3)))
         assert chosen.y is not None
         swapped = replace(chosen, y=np.where(chosen.y == 7, 0, 1), classes=names)

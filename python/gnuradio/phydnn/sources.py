@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pmt
-from gnuradio import gr
 
+from gnuradio import gr
 from phydnn.bundle import Bundle
 from phydnn.datasets import Images, load
 
@@ -30,7 +30,7 @@ class image_source(gr.basic_block):
     out. Connect ``sent`` of the transmitter, or ``classes`` of the tail.
 
     Args:
-        bundle: a :class:`phydnn.bundle.Bundle`, or the path or name of one; gives the images' shape.
+        bundle: a :class:`phydnn.bundle.Bundle`, or the path or name of one; gives the shape.
         data: what :func:`phydnn.datasets.load` takes (its test split), or images themselves.
         batch_size: images in a frame.
         in_flight: frames that may be under way at once.

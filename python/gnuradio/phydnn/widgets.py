@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import pmt
-from gnuradio import gr
 from numpy.typing import NDArray
 from PyQt5 import QtCore, QtGui, QtWidgets
 
+from gnuradio import gr
 from phydnn.bundle import Bundle
 
 from . import pdus
@@ -115,8 +115,8 @@ def _image(pixels: NDArray[np.uint8]) -> QtGui.QImage:
 class picture_sink(gr.basic_block):
     """Shows the images of a frame with their predicted and true classes.
 
-    Message inputs: ``images``, the frames as :class:`image_source` sends them, and ``classes``, what
-    the tail makes of them; the two meet by ``frame_number``.
+    Message inputs: ``images``, the frames as :class:`image_source` sends them, and ``classes``,
+    what the tail makes of them; the two meet by ``frame_number``.
 
     Args:
         bundle: a :class:`phydnn.bundle.Bundle`, or the path or name of one; names the classes.

@@ -12,7 +12,7 @@ BUNDLE = "phydnn-resnet20-digits"
 
 def demo(
     json: Annotated[Path | None, typer.Option(help="Write the results there.")] = None,
-    picture: Annotated[Path, typer.Option(help="Write the picture (PNG) there.")] = Path("demo.png"),
+    picture: Annotated[Path, typer.Option(help="Write a picture (PNG) there.")] = Path("demo.png"),
 ) -> None:
     """Classify scikit-learn's handwritten digits over a simulated radio link at 12 dB.
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def run(
     bundle: Annotated[str, typer.Option(help="A bundle's folder, or the name of one that ships.")],
     data: Annotated[str, typer.Option(help="digits, cifar10:DIR, cifar100:DIR or images:DIR.")],
-    link: Annotated[str, typer.Option(help="loopback; zmq, usrp and file are to come.")] = "loopback",
+    link: Annotated[str, typer.Option(help="loopback; others are to come.")] = "loopback",
     channel: Annotated[str, typer.Option(help="awgn, rayleigh, rician:K or tdl:FILE.")] = "awgn",
     snr: Annotated[float, typer.Option(help="Es/N0 in dB, -100 to 100.")] = 12.0,
     cfo: Annotated[float, typer.Option(help="Carrier frequency offset in Hz.")] = 0.0,
@@ -62,7 +62,9 @@ def run(
     )
 
 
-def send(bundle: Any, images: Images, json: Path | None, picture: Path | None, **options: Any) -> None:
+def send(
+    bundle: Any, images: Images, json: Path | None, picture: Path | None, **options: Any
+) -> None:
     """Runs a link with a progress bar, then shows a table and writes what is asked for.
 
     Args:
