@@ -106,8 +106,8 @@ def run_link(
     known (``awgn`` and static delay lines), relative to its mean power and up to a common phase and
     delay, which are timing's; ``snr_db_estimated``, the mean of the frames' estimates in dB;
     ``latency_ms`` of a frame: ``head`` and ``tail`` (the graphs), ``map`` (embedding mapper),
-    ``air`` (samples over sample rate), ``receive`` (from the resource grid to the slices) and ``total``,
-    their sum, without the time that frames wait for each other.
+    ``air`` (samples over sample rate), ``receive`` (from the resource grid to the slices)
+    and ``total``, their sum, without the time that frames wait for each other.
 
     Args:
         bundle: a bundle, or the path or name of one.
