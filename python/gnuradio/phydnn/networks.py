@@ -57,6 +57,7 @@ class _network(gr.basic_block):
         # A PDU, and whether it counts: an overrun leaves a small erasure in its place.
         self._queue: deque[tuple[Any, bool]] = deque()
         self._waiting = 0
+        self._overrun = False
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._stopping = False
@@ -104,10 +105,13 @@ class _network(gr.basic_block):
             fits = self._waiting < pdus.LONGEST_QUEUE
             if not fits:
                 metadata, _ = pdus.parts(message)
-                self._drop(metadata, "more frames come than its graph can run")
+                self._dropped += 1
+                if not self._overrun:
+                    self._log.warn("frames come faster than the graph can run: some are erased.")
                 message = pmt.cons(pdus.erase(metadata, "overrun"), self._empty)
             self._queue.append((message, fits))
             self._waiting += fits
+            self._overrun = not fits  # said once for all frames of an overrun
             self._changed.notify()
 
     def _serve(self) -> None:
