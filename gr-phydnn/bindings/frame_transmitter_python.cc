@@ -6,7 +6,7 @@
  * BINDTOOL_GEN_AUTOMATIC(0)
  * BINDTOOL_USE_PYGCCXML(0)
  * BINDTOOL_HEADER_FILE(frame_transmitter.h)
- * BINDTOOL_HEADER_FILE_HASH(2390b59773ab41f5882628398f5d2a30)
+ * BINDTOOL_HEADER_FILE_HASH(76cc504cc2721023d6f3c4661ec64967)
  */
 #include <gnuradio/phydnn/frame_transmitter.h>
 #include <pybind11/pybind11.h>

@@ -32,8 +32,8 @@ PYBIND11_MODULE(phydnn_python, m)
     bind_channel(m);
     bind_vectors(m);
 
-    auto kernels =
-        m.def_submodule("kernels", "The signal processing without the scheduler: arrays in, arrays out.");
+    auto kernels = m.def_submodule(
+        "kernels", "The signal processing without the scheduler: arrays in, arrays out.");
     bind_kernels_channel(kernels);
     bind_kernels_embedding(kernels);
     bind_kernels_waveform(kernels);

@@ -10,8 +10,8 @@
 
 namespace py = pybind11;
 
-// pmt.to_python and pmt.to_pmt go through a Python list: half a second for the slices of one
-// frame. These take microseconds.
+// pmt.to_python and pmt.to_pmt go through a Python list: half a second for the slices of
+// one frame. These take microseconds.
 namespace {
 
 // The values of a vector in place: the array holds a reference to it.
@@ -46,14 +46,18 @@ using values = py::array_t<T, py::array::c_style>;
 pmt::pmt_t to_vector(const py::array& array)
 {
     if (py::isinstance<values<uint8_t>>(array))
-        return pmt::init_u8vector(array.size(), static_cast<const uint8_t*>(array.data()));
+        return pmt::init_u8vector(array.size(),
+                                  static_cast<const uint8_t*>(array.data()));
     if (py::isinstance<values<int32_t>>(array))
-        return pmt::init_s32vector(array.size(), static_cast<const int32_t*>(array.data()));
+        return pmt::init_s32vector(array.size(),
+                                   static_cast<const int32_t*>(array.data()));
     if (py::isinstance<values<float>>(array))
         return pmt::init_f32vector(array.size(), static_cast<const float*>(array.data()));
     if (py::isinstance<values<gr_complex>>(array))
-        return pmt::init_c32vector(array.size(), static_cast<const gr_complex*>(array.data()));
-    throw py::type_error("array must be contiguous and of uint8, int32, float32 or complex64");
+        return pmt::init_c32vector(array.size(),
+                                   static_cast<const gr_complex*>(array.data()));
+    throw py::type_error(
+        "array must be contiguous and of uint8, int32, float32 or complex64");
 }
 
 } // namespace

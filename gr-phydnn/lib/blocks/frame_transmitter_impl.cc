@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <limits>
 #include <stdexcept>
 #include <thread>
 
@@ -19,6 +20,16 @@ const pmt::pmt_t sent_port = pmt::intern("sent");
 // A source that puts nothing out is called again at once: between two looks for a PDU it
 // sleeps, short enough not to show in a latency and long enough not to show in a load.
 constexpr auto idle_sleep = std::chrono::microseconds(200);
+
+bool is_finite(const gr_complex* values, size_t size)
+{
+    // Without a way out of the loop, compilers vectorise it.
+    const auto parts = reinterpret_cast<const float*>(values);
+    unsigned bad = 0;
+    for (size_t i = 0; i < 2 * size; i++)
+        bad += !(std::abs(parts[i]) <= std::numeric_limits<float>::max());
+    return bad == 0;
+}
 } // namespace
 
 frame_transmitter::sptr frame_transmitter::make(const numerology& dimensions,
@@ -53,9 +64,10 @@ frame_transmitter_impl::frame_transmitter_impl(const numerology& dimensions,
     if (gap < 0 || gap > 1 << 20)
         throw std::invalid_argument("gap must be from 0 to 1048576 samples");
     set_amplitude(amplitude);
-    // No handler: work() takes the PDUs itself, one when the last burst is out.
     message_port_register_in(symbols_port);
     message_port_register_out(sent_port);
+    set_msg_handler(symbols_port,
+                    [this](const pmt::pmt_t& message) { enqueue(message); });
 }
 
 void frame_transmitter_impl::set_amplitude(float amplitude)
@@ -63,6 +75,30 @@ void frame_transmitter_impl::set_amplitude(float amplitude)
     if (!(amplitude > 0) || !std::isfinite(amplitude))
         throw std::invalid_argument("amplitude must be positive and finite");
     d_amplitude = amplitude;
+}
+
+void frame_transmitter_impl::enqueue(const pmt::pmt_t& message)
+{
+    const auto meta = pdu::meta(message);
+    size_t uses = 0;
+    const auto data = pdu::complex_data(message);
+    const gr_complex* payload = pmt::c32vector_elements(data, uses);
+    const long number = pdu::get_long(meta, "frame_number", d_next_number);
+    d_next_number = number + 1;
+
+    const char* fault = nullptr;
+    if (d_payloads >= pdu::longest_queue)
+        fault = "too many wait before it; let the source follow the port 'sent'";
+    else if (pdu::is_true(meta, "erased"))
+        fault = "it was erased before it came here";
+    else if (uses == 0 || uses >= 1u << 24)
+        fault = "its payload must be a c32vector of 1 to 16777215 channel uses";
+    else if (number < 0 || number > long(UINT32_MAX))
+        fault = "its frame number must fit 32 bits";
+    else if (!is_finite(payload, uses))
+        fault = "its payload holds NaN or infinity";
+    d_payloads += fault == nullptr;
+    d_waiting.push_back({ number, fault ? pmt::PMT_NIL : data, fault });
 }
 
 void frame_transmitter_impl::announce(size_t samples)
@@ -75,63 +111,46 @@ void frame_transmitter_impl::announce(size_t samples)
     message_port_pub(sent_port, sent);
 }
 
-void frame_transmitter_impl::refuse(const char* fault)
+// Makes the burst of the next payload, if one waits.
+void frame_transmitter_impl::prepare()
 {
-    d_dropped++;
-    d_logger->warn("frame {} is not sent: {}.", d_frame_number, fault);
-    announce(0);
-}
-
-void frame_transmitter_impl::prepare(const pmt::pmt_t& message)
-{
-    const auto meta = pdu::meta(message);
-    size_t uses = 0;
-    const auto data = pdu::complex_data(message);
-    const gr_complex* payload = pmt::c32vector_elements(data, uses);
-    d_frame_number = pdu::get_long(meta, "frame_number", d_next_number);
-    d_next_number = d_frame_number + 1;
-
-    const char* fault = nullptr;
-    if (nmsgs(symbols_port) >= pdu::longest_queue)
-        fault = "too many payloads wait behind it; let the source follow the port 'sent'";
-    else if (pdu::is_true(meta, "erased"))
-        fault = "it was erased before it came here";
-    else if (uses == 0 || uses >= 1u << 24)
-        fault = "its payload must be a c32vector of 1 to 16777215 channel uses";
-    else if (d_frame_number < 0 || d_frame_number > long(UINT32_MAX))
-        fault = "its frame number must fit 32 bits";
-    else if (!std::all_of(payload, payload + uses, [](gr_complex s) {
-                 return std::isfinite(s.real()) && std::isfinite(s.imag());
-             }))
-        fault = "its payload holds NaN or infinity";
-    if (fault) {
-        refuse(fault);
-        return;
+    while (!d_sending && !d_waiting.empty()) {
+        const entry next = d_waiting.front();
+        d_waiting.pop_front();
+        d_frame_number = next.frame_number;
+        if (next.fault) {
+            d_dropped++;
+            d_logger->warn("frame {} is not sent: {}.", d_frame_number, next.fault);
+            announce(0);
+            continue;
+        }
+        d_payloads--;
+        size_t uses = 0;
+        const gr_complex* payload = pmt::c32vector_elements(next.payload, uses);
+        kernels::frame_header header;
+        header.kind = uint8_t(d_kind);
+        header.precoded = d_precoded;
+        header.frame_number = uint32_t(d_frame_number);
+        header.bundle_id = d_bundle_id;
+        header.uses = uint32_t(uses);
+        const size_t samples = d_dimensions.frame_samples(uses);
+        d_burst.resize(samples +
+                       d_gap); // frames of one length in a row: nothing to clear
+        d_kernel.frame(header, payload, d_amplitude, d_burst.data());
+        std::fill(d_burst.begin() + samples, d_burst.end(), gr_complex());
+        d_done = 0;
+        d_sending = true;
     }
-
-    kernels::frame_header header;
-    header.kind = uint8_t(d_kind);
-    header.precoded = d_precoded;
-    header.frame_number = uint32_t(d_frame_number);
-    header.bundle_id = d_bundle_id;
-    header.uses = uint32_t(uses);
-    d_burst.assign(d_dimensions.frame_samples(uses) + d_gap, gr_complex());
-    d_kernel.frame(header, payload, d_amplitude, d_burst.data());
-    d_done = 0;
 }
 
 int frame_transmitter_impl::work(int noutput_items,
                                  gr_vector_const_void_star&,
                                  gr_vector_void_star& output_items)
 {
-    if (d_burst.empty()) {
-        const auto message = delete_head_nowait(symbols_port);
-        if (message)
-            prepare(message);
-        else
-            std::this_thread::sleep_for(idle_sleep);
-        if (d_burst.empty())
-            return 0;
+    prepare();
+    if (!d_sending) {
+        std::this_thread::sleep_for(idle_sleep);
+        return 0;
     }
     if (d_done == 0) {
         const auto here = nitems_written(0);
@@ -146,7 +165,7 @@ int frame_transmitter_impl::work(int noutput_items,
     d_done += count;
     if (d_done == d_burst.size()) {
         announce(d_burst.size());
-        d_burst.clear();
+        d_sending = false;
         d_frames++;
     }
     return int(count);

@@ -7,6 +7,7 @@
 #include <gnuradio/phydnn/frame_transmitter.h>
 #include <kernels/transmitter.h>
 #include <atomic>
+#include <deque>
 
 namespace gr {
 namespace phydnn {
@@ -32,9 +33,16 @@ public:
              gr_vector_void_star& output_items) override;
 
 private:
+    // What waits for its turn: a payload, or in its place what was wrong with it.
+    struct entry {
+        long frame_number;
+        pmt::pmt_t payload;
+        const char* fault;
+    };
+
+    void enqueue(const pmt::pmt_t& message);
+    void prepare();
     void announce(size_t samples);
-    void refuse(const char* fault);
-    void prepare(const pmt::pmt_t& message);
 
     const numerology d_dimensions;
     kernels::transmitter d_kernel;
@@ -45,8 +53,11 @@ private:
     std::atomic<float> d_amplitude;
     std::atomic<uint64_t> d_frames{ 0 }, d_dropped{ 0 };
 
+    std::deque<entry> d_waiting;
+    size_t d_payloads = 0; // in d_waiting
     std::vector<gr_complex> d_burst;
-    size_t d_done = 0; // samples of d_burst that have been put out
+    size_t d_done = 0;      // samples of d_burst that have been put out
+    bool d_sending = false; // whether d_burst holds more
     long d_frame_number = 0;
     long d_next_number = 0;
 };

@@ -4,6 +4,7 @@
 #include <Eigen/Dense>
 #include <kernels/csi.h>
 #include <kernels/sequences.h>
+#include <kernels/vector_math.h>
 #include <volk/volk.h>
 #include <algorithm>
 #include <cmath>
@@ -14,22 +15,36 @@ namespace phydnn {
 namespace kernels {
 
 namespace {
-using matrix = Eigen::MatrixXcd;
-
-// FᴴF of the delay window: it depends on the difference of two delays only.
-matrix gram(const numerology& n, unsigned taps)
+// FᴴF of the delay window. It depends on the difference of two delays only, and is real
+// since the used subcarriers lie symmetrically about the carrier.
+Eigen::MatrixXd gram(const numerology& n, unsigned taps)
 {
-    std::vector<std::complex<double>> lags(taps);
+    std::vector<double> lags(taps);
     for (unsigned d = 0; d < taps; d++)
         for (unsigned k = 0; k < n.used; k++)
-            lags[d] += std::polar(1.0, 2 * M_PI * double(n.bin(k)) * d / n.fft_size);
-    matrix g(taps, taps);
+            lags[d] += std::cos(2 * M_PI * double(n.bin(k)) * d / n.fft_size);
+    Eigen::MatrixXd g(taps, taps);
     for (unsigned r = 0; r < taps; r++)
         for (unsigned c = 0; c < taps; c++)
-            g(r, c) = r >= c ? lags[r - c] : std::conj(lags[c - r]);
+            g(r, c) = lags[r >= c ? r - c : c - r];
     return g;
 }
 
+// out = the sum of the columns, each times its element of v, which interleaves real and
+// imaginary parts: a product with a real matrix in a form that compilers vectorise.
+PHYDNN_VECTOR_CLONES
+void multiply(const float* columns, const float* v, size_t size, float* out)
+{
+    std::fill_n(out, 2 * size, 0.0f);
+    for (size_t c = 0; c < size; c++) {
+        const float re = v[2 * c], im = v[2 * c + 1];
+        const float* column = columns + c * 2 * size;
+        for (size_t r = 0; r < size; r++) {
+            out[2 * r] += column[2 * r] * re;
+            out[2 * r + 1] += column[2 * r + 1] * im;
+        }
+    }
+}
 } // namespace
 
 smoothing smoothing_from_name(const std::string& name)
@@ -49,16 +64,17 @@ delay_window::delay_window(const numerology& dimensions)
       d_taps((dimensions.cp_length + 2 * d_margin + 7) / 8 * 8),
       d_to_delay(dimensions.fft_size, false),
       d_to_frequency(dimensions.fft_size, true),
-      d_weights(size_t(d_taps) * d_taps),
+      d_weights(2 * size_t(d_taps) * d_taps),
       d_correlation(d_taps)
 {
-    matrix g = gram(dimensions, d_taps);
+    Eigen::MatrixXd g = gram(dimensions, d_taps);
     // Delays outside the band's resolution are left out rather than amplified.
     g.diagonal().array() += 1e-4 * dimensions.used;
-    const matrix inverse = g.llt().solve(matrix::Identity(d_taps, d_taps));
-    for (unsigned r = 0; r < d_taps; r++)
-        for (unsigned c = 0; c < d_taps; c++)
-            d_weights[size_t(r) * d_taps + c] = gr_complex(inverse(r, c));
+    const Eigen::MatrixXd inverse =
+        g.llt().solve(Eigen::MatrixXd::Identity(d_taps, d_taps));
+    for (unsigned c = 0; c < d_taps; c++)
+        for (unsigned r = 0; r < 2 * d_taps; r++)
+            d_weights[size_t(c) * 2 * d_taps + r] = float(inverse(r / 2, c));
 }
 
 void delay_window::fit(const gr_complex* ls, gr_complex* taps)
@@ -70,9 +86,10 @@ void delay_window::fit(const gr_complex* ls, gr_complex* taps)
     d_to_delay.execute();
     std::copy_n(&d_to_delay.out[size - d_margin], d_margin, d_correlation.begin());
     std::copy_n(d_to_delay.out, d_taps - d_margin, d_correlation.begin() + d_margin);
-    for (unsigned i = 0; i < d_taps; i++)
-        volk_32fc_x2_dot_prod_32fc(
-            &taps[i], &d_weights[size_t(i) * d_taps], d_correlation.data(), d_taps);
+    multiply(d_weights.data(),
+             reinterpret_cast<const float*>(d_correlation.data()),
+             d_taps,
+             reinterpret_cast<float*>(taps));
 }
 
 void delay_window::response(const gr_complex* taps, gr_complex* h)

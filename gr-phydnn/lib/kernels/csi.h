@@ -54,7 +54,7 @@ private:
     unsigned d_taps;
     fft d_to_delay;
     fft d_to_frequency;
-    volk::vector<gr_complex> d_weights;
+    volk::vector<float> d_weights; // each twice, for real and imaginary parts
     volk::vector<gr_complex> d_correlation;
 };
 

@@ -49,10 +49,8 @@ private:
     numerology d_dimensions;
     fft d_deprecoder;
     volk::vector<gr_complex> d_scrambler;
-    volk::vector<gr_complex> d_turned;
-    volk::vector<gr_complex> d_channel;
     volk::vector<gr_complex> d_equalized;
-    volk::vector<float> d_noise;
+    volk::vector<float> d_weights;
 };
 
 } // namespace kernels

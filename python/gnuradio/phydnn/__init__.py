@@ -14,7 +14,7 @@ if int(_numpy.__version__.split(".")[0]) >= 2:
         'installed: run \'python3 -m pip install "numpy<2"\' in this environment.'
     )
 
-from .ends import device, edge  # noqa: E402, F401
-from .networks import head, tail  # noqa: E402, F401
-from .phydnn_python import *  # noqa: E402, F403
-from .sources import image_source  # noqa: E402, F401
+from .ends import device, edge  # noqa: F401
+from .networks import head, tail  # noqa: F401
+from .phydnn_python import *  # noqa: F403
+from .sources import image_source  # noqa: F401

@@ -28,7 +28,7 @@ namespace phydnn {
  * source that waits for it never floods the transmitter.
  *
  * A PDU that is erased, empty, too long or not finite is dropped, logged and counted, and
- * so is one with 64 more behind it.
+ * so is one that 64 others wait before.
  */
 class PHYDNN_API frame_transmitter : virtual public gr::sync_block
 {
