@@ -63,6 +63,17 @@ void scale(const float* __restrict in, float factor, size_t size, float* __restr
         out[k] = factor * in[k];
 }
 
+// Four partial sums: one alone would wait for each of its additions. The size is a
+// multiple of 4, as numerology::used is.
+double sum(const volk::vector<float>& values)
+{
+    double partial[4] = {};
+    for (size_t k = 0; k < values.size(); k += 4)
+        for (size_t lane = 0; lane < 4; lane++)
+            partial[lane] += values[k + lane];
+    return (partial[0] + partial[1]) + (partial[2] + partial[3]);
+}
+
 const float* parts(const gr_complex* values)
 {
     return reinterpret_cast<const float*>(values);
@@ -127,10 +138,8 @@ void equalizer::equalize(const gr_complex* grid,
         const float* rotations = parts(&d_scrambler[(i % scrambler_period) * used]);
         if (precoded) {
             // 1 − β is the mean of N0 weights: no difference of near-equal numbers.
-            double sum = 0;
-            for (const float weight : d_weights)
-                sum += weight;
-            const double lost = std::min(n0 * sum / used, 1 - 1e-12), beta = 1 - lost;
+            const double lost = std::min(n0 * sum(d_weights) / used, 1 - 1e-12);
+            const double beta = 1 - lost;
             d_deprecoder.execute();
             turn_back(parts(d_deprecoder.out),
                       rotations,
