@@ -54,6 +54,9 @@ def build_app(command: str | None = None) -> typer.Typer:
     return app
 
 
+TRAINING_PACKAGES = ("onnx", "onnxscript", "torch")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status.
 
@@ -73,6 +76,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except RunError as error:
         print(f"phydnn: {error}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        # The training extra is optional; what else is missing is a fault of ours.
+        if error.name not in TRAINING_PACKAGES:
+            raise
+        print(
+            f"phydnn: this needs the Python package {error.name}: run ./phydnn setup train, "
+            "or pip install 'phydnn[train]'",
+            file=sys.stderr,
+        )
         return 1
     except (KeyboardInterrupt, typer.Abort):
         print("phydnn: interrupted", file=sys.stderr)

@@ -196,3 +196,16 @@ def test_console_commands_are_those_of_console_blocks() -> None:
         "```sh\n./phydnn run --link usrp\n```\n$ not in a block\n"
     )
     assert console_commands(page) == ["./phydnn demo", "./phydnn run --seed 1"]
+
+
+def test_without_the_training_extra() -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None; from phydnn.cli import main\n"
+        "sys.exit(main(['train', 'backbone', '--config', 'digits']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "phydnn: this needs the Python package torch: run ./phydnn setup train, "
+        "or pip install 'phydnn[train]'\n"
+    )
