@@ -145,16 +145,8 @@ void bind_kernels_waveform(py::module& m)
             },
             py::arg("samples"),
             "Detection statistic over its threshold at each sample (float32).")
-        .def_property_readonly("counts", [](const synchronizer& self) {
-            const auto& c = self.counts();
-            return std::map<std::string, uint64_t>{
-                { "samples", c.samples },   { "detections", c.detections },
-                { "frames", c.frames },     { "header_errors", c.header_errors },
-                { "lost", c.lost },         { "bundle_mismatches", c.bundle_mismatches },
-                { "cut", c.cut },           { "bad_samples", c.bad_samples },
-                { "restarts", c.restarts },
-            };
-        });
+        .def_property_readonly(
+            "counts", [](const synchronizer& self) { return self.counts().named(); });
 
     py::class_<csi_estimator>(
         m, "csi_estimator", "Least-squares channel estimation at the DMRS.")

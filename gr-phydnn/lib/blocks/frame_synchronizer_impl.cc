@@ -57,15 +57,7 @@ frame_synchronizer_impl::frame_synchronizer_impl(const numerology& dimensions,
 std::map<std::string, uint64_t> frame_synchronizer_impl::counts() const
 {
     std::scoped_lock lock(d_mutex);
-    return { { "samples", d_counts.samples },
-             { "detections", d_counts.detections },
-             { "frames", d_counts.frames },
-             { "header_errors", d_counts.header_errors },
-             { "lost", d_counts.lost },
-             { "bundle_mismatches", d_counts.bundle_mismatches },
-             { "cut", d_counts.cut },
-             { "bad_samples", d_counts.bad_samples },
-             { "restarts", d_counts.restarts } };
+    return d_counts.named();
 }
 
 int frame_synchronizer_impl::work(int noutput_items,

@@ -52,6 +52,15 @@ numerology checked(const numerology& n, double rate, size_t max_uses)
 }
 } // namespace
 
+std::map<std::string, uint64_t> synchronizer_counts::named() const
+{
+    return { { "samples", samples },  { "detections", detections },
+             { "frames", frames },    { "header_errors", header_errors },
+             { "lost", lost },        { "bundle_mismatches", bundle_mismatches },
+             { "cut", cut },          { "bad_samples", bad_samples },
+             { "restarts", restarts } };
+}
+
 synchronizer::synchronizer(const numerology& dimensions,
                            double false_alarm_rate,
                            size_t max_uses,

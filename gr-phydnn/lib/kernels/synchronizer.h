@@ -9,7 +9,9 @@
 #include <kernels/fft.h>
 #include <kernels/header.h>
 #include <functional>
+#include <map>
 #include <optional>
+#include <string>
 
 namespace gr {
 namespace phydnn {
@@ -34,7 +36,7 @@ struct reception {
 };
 
 //! What the synchronizer has counted.
-struct synchronizer_counts {
+struct PHYDNN_API synchronizer_counts {
     uint64_t samples = 0;       //!< taken in
     uint64_t detections = 0;    //!< preambles
     uint64_t frames = 0;        //!< delivered whole
@@ -44,6 +46,9 @@ struct synchronizer_counts {
     uint64_t cut = 0;               //!< frames that ended early
     uint64_t bad_samples = 0;       //!< NaN, infinite or absurdly large; taken as 0
     uint64_t restarts = 0; //!< frame numbers that went back, or leapt: a new transmitter
+
+    //! The counts by their names here.
+    std::map<std::string, uint64_t> named() const;
 };
 
 /*!
