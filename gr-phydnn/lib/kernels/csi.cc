@@ -60,7 +60,7 @@ smoothing smoothing_from_name(const std::string& name)
 delay_window::delay_window(const numerology& dimensions)
     : d_dimensions(dimensions),
       d_margin(std::max(2u, dimensions.cp_length / 5)),
-      // A multiple of 8 keeps each row of the weights aligned.
+      // A multiple of 8 keeps each column of the weights aligned.
       d_taps((dimensions.cp_length + 2 * d_margin + 7) / 8 * 8),
       d_to_delay(dimensions.fft_size, false),
       d_to_frequency(dimensions.fft_size, true),
