@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from phydnn import channel
+from phydnn import channel, parallel
 from phydnn.bundle import Bundle, open_session
 from phydnn.datasets import Images
 from phydnn.errors import InputError
@@ -46,10 +47,13 @@ def score(right: int, count: int) -> dict[str, Any]:
 class Simulation:
     """A bundle's images on their way: the head runs once, each Es/N0 then costs a tail.
 
+    It can be pickled: the labels that the head gave go with it, and the tail is opened anew.
+
     Args:
         bundle: what runs.
         images: labelled images of the bundle's input shape and classes.
-        threads: of ONNX Runtime; 0 for one a core.
+        threads: of ONNX Runtime in the head; 0 for one a core. The tail has one, so that
+            numbers do not depend on how many run at a time.
 
     Raises:
         InputError: images without labels, of another shape, or of other classes.
@@ -69,7 +73,7 @@ class Simulation:
                 f"but bundle {bundle.name} has {len(bundle.classes)}"
             )
         self.bundle, self._y = bundle, images.y
-        self._tail = open_session(bundle.tail_path, threads)
+        self._tail = open_session(bundle.tail_path, threads=1)
         head = open_session(bundle.head_path, threads)
         self._labels = np.concatenate(
             [
@@ -77,6 +81,13 @@ class Simulation:
                 for part in batches(len(images))
             ]
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_tail"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._tail = open_session(self.bundle.tail_path, threads=1)
 
     def run(
         self, snr_db: float, spec: str = "awgn", seed: int = 1, decision: str | None = None
@@ -129,7 +140,25 @@ def sweep(
     spec: str = "awgn",
     seed: int = 1,
     decision: str | None = None,
+    workers: int = 1,
+    cluster: str = "",
+    advance: Callable[[], None] = lambda: None,
 ) -> list[dict[str, Any]]:
-    """:meth:`Simulation.run` at each Es/N0 of ``snr_db``, each with the same seed."""
-    simulation = Simulation(bundle, images)
-    return [simulation.run(snr, spec, seed, decision) for snr in snr_db]
+    """:meth:`Simulation.run` at each Es/N0 of ``snr_db``, each with the same seed.
+
+    The numbers are the same whatever the number of workers.
+
+    Args:
+        workers, cluster: see :func:`phydnn.parallel.each`.
+        advance: called after each Es/N0.
+    """
+    work = functools.partial(
+        Simulation(bundle, images).run, spec=spec, seed=seed, decision=decision
+    )
+    rows: dict[int, dict[str, Any]] = {}
+    for index, row in parallel.each(work, snr_db, workers, cluster):
+        if isinstance(row, parallel.Failure):
+            raise row.error
+        rows[index] = row
+        advance()
+    return [rows[index] for index in range(len(snr_db))]

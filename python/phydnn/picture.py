@@ -4,8 +4,7 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
+import io
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phydnn.datasets import Images
-from phydnn.errors import InputError
+from phydnn.results import write_bytes
 
 SHOWN = 24
 INK, RIGHT, WRONG, SIGNAL, FAINT = "#1b1f24", "#1a7f37", "#cf222e", "#0969da", "#8c959f"
@@ -57,7 +56,9 @@ def draw(
     _constellation(after, "After it: payload and constellation", symbols)
     after.plot(points.real, points.imag, "+", color=WRONG, markersize=9, markeredgewidth=1.5)
     _estimate(csi, ls, refined)
-    _write(path, figure)
+    png = io.BytesIO()
+    figure.savefig(png, format="png")
+    write_bytes(path, png.getvalue())
 
 
 def _pictures(figure: Any, images: Images, predictions: NDArray[np.int32]) -> None:
@@ -118,19 +119,3 @@ def _estimate(
     axis.plot(k, decibels(ls[0]), ".", color=FAINT, markersize=4, label="least squares")
     axis.plot(k, decibels(refined[0]), "-", color=SIGNAL, linewidth=2, label="refined")
     axis.legend(loc="lower right", fontsize=9)
-
-
-def _write(path: Path, figure: Any) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(file.fileno(), 0o644)
-            figure.savefig(file, format="png")
-        os.replace(name, path)
-    except OSError as error:
-        os.unlink(name)
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from error

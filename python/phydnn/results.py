@@ -28,17 +28,26 @@ def write_json(path: str | os.PathLike[str], obj: Mapping[str, Any]) -> None:
         InputError: the path cannot be written.
         TypeError: ``obj`` holds something that is not JSON.
     """
-    target = Path(path)
     text = json.dumps(_plain(obj), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write a file, so that a reader sees the old one or the whole new one.
+
+    Raises:
+        InputError: the path cannot be written.
+    """
+    target = Path(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     except OSError as error:
         raise InputError(f"cannot write {target}: {error.strerror or error}") from error
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        with os.fdopen(descriptor, "wb") as file:
             os.fchmod(file.fileno(), 0o644)
-            file.write(text)
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(name, target)

@@ -25,6 +25,8 @@ COMMANDS = {
     "train": "Train a backbone or a PhyDNN.",
     "eval": "Simulate a bundle's accuracy over Es/N0 without GNU Radio.",
     "export": "Turn a checkpoint into a bundle.",
+    "experiment": "Reproduce a figure or a table of a paper.",
+    "report": "Set all measured results beside the papers' in one HTML page.",
     "doctor": "Say what is installed, what is wrong, and the command that mends it.",
     "test": "Build, and run every test.",
 }

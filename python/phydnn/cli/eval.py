@@ -9,6 +9,11 @@ import typer
 
 from phydnn.errors import InputError
 
+Workers = Annotated[int, typer.Option(min=1, help="Processes of one thread each.")]
+Cluster = Annotated[
+    str, typer.Option(metavar="ADDRESS", help="A Dask scheduler, such as tcp://host:8786.")
+]
+
 KEYS = ("accuracy", "accuracy_ci95", "snr_db")
 """What differs between the points of a sweep: single values for one point, lists for more."""
 
@@ -24,10 +29,13 @@ def eval(
     ] = "",
     limit: Annotated[int, typer.Option(min=0, help="Only the first so many images; 0: all.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Of the fades and the noise.")] = 1,
+    workers: Workers = 1,
+    cluster: Cluster = "",
     json: Annotated[Path | None, typer.Option(help="Write the results there.")] = None,
 ) -> None:
     """Simulate a bundle over Es/N0 with ideal synchronisation and CSI, without GNU Radio."""
     from rich.console import Console
+    from rich.progress import Progress
     from rich.table import Table
 
     from phydnn import datasets
@@ -45,7 +53,20 @@ def eval(
     comparable = same_kind and not limit and len(images) == backbone.get("n")
     if limit:
         images = images.take(slice(limit))
-    rows = sweep(loaded, images, points, channel, seed, decision or None)
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
+        bar = bars.add_task(loaded.name, total=len(points))
+        rows = sweep(
+            loaded,
+            images,
+            points,
+            channel,
+            seed,
+            decision or None,
+            workers,
+            cluster,
+            lambda: bars.advance(bar),
+        )
 
     table = Table(title=f"{loaded.name}, {len(images)} images, {channel}, simulated")
     for column in ("Es/N0", "accuracy", "95 % interval"):
