@@ -1,16 +1,36 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 the gr-phydnn authors
-"""Backbone networks, and the cut of any traceable network into a head and a tail."""
+"""Backbone networks, those of others with their weights, and the cut into a head and a tail."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import dis
+import hashlib
+import importlib
+import itertools
+import logging
+import os
+import pickle
+import re
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
+from phydnn import checkpoint, datasets
+from phydnn.datasets import Images
 from phydnn.errors import InputError
+from phydnn.results import provenance, wilson_interval
+
+logger = logging.getLogger(__name__)
 
 BLOCKS = {"resnet20": 3, "resnet56": 9, "resnet110": 18}
 """Residual blocks n in each of three stages, depth 6n + 2 (He et al. 2016, section 4.2)."""
@@ -91,72 +111,514 @@ class ResNet(nn.Module):
         return self.fc(x.mean((2, 3)))
 
 
-def build(name: str, classes: int, mean: Sequence[float], std: Sequence[float]) -> ResNet:
-    """The named backbone (a key of BLOCKS) with fresh weights.
+class Preprocessed(nn.Module):
+    """Someone's network behind the normalisation: pixels 0..255 [B,C,H,W] in, its output out."""
+
+    def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.normalize = Normalize(mean, std)
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network(self.normalize(x))
+
+
+def build(name: str, classes: int, mean: Sequence[float], std: Sequence[float]) -> nn.Module:
+    """A network with fresh weights that takes pixels 0..255 [B,C,H,W].
+
+    Args:
+        name: a key of BLOCKS, or ``package.module:builder``. The module is imported (from the
+            working directory too) and its builder, a function or a class, called without
+            arguments; what it gives is a torch module from normalised float32 [B,C,H,W] to
+            logits, and comes back as a :class:`Preprocessed`.
+        classes: number of classes K of the networks in BLOCKS; a builder knows its own.
+        mean, std: of each channel's pixels, on the scale 0..255; their length is C.
 
     Raises:
-        InputError: no such network.
+        InputError: no such network, or its builder fails.
     """
-    if name not in BLOCKS:
-        raise InputError(f"there is no network '{name}': choose one of {', '.join(BLOCKS)}")
-    return ResNet(BLOCKS[name], classes, mean, std)
+    if name in BLOCKS:
+        return ResNet(BLOCKS[name], classes, mean, std)
+    module_name, colon, attribute = name.partition(":")
+    if not colon:
+        raise InputError(
+            f"there is no network '{name}': choose one of {', '.join(BLOCKS)}, or package.module:"
+            "builder for your own"
+        )
+    with _working_directory_on_path():
+        try:
+            module = importlib.import_module(module_name)
+        except Exception as error:  # Someone else's code may raise anything.
+            raise InputError(f"cannot import '{module_name}': {_short(error)}") from error
+        builder = getattr(module, attribute, None)
+        if not callable(builder):
+            raise InputError(f"the module '{module_name}' has no function or class '{attribute}'")
+        try:
+            network = builder()
+        except Exception as error:
+            raise InputError(f"{name}() fails: {_short(error)}") from error
+    if not isinstance(network, nn.Module):
+        raise InputError(f"{name}() gives {type(network).__name__}, not a torch.nn.Module")
+    return Preprocessed(network, mean, std)
 
 
-class _CutTracer(fx.Tracer):
-    """Traces a network down to torch's own layers, but keeps the module at the cut whole."""
+@contextlib.contextmanager
+def _working_directory_on_path() -> Iterator[None]:
+    """As ``python -m`` has it, so that a module beside the user's data is found."""
+    folder = os.getcwd()
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
 
-    def __init__(self, point: str) -> None:
-        super().__init__()
-        self.point = point
 
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return module_qualified_name == self.point or super().is_leaf_module(
-            m, module_qualified_name
+def _short(error: Exception) -> str:
+    """An exception of any kind in part of a sentence."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def check_logits(network: nn.Module, images: Tensor, classes: int) -> None:
+    """Runs a network once and holds its output against the data set.
+
+    Args:
+        network: in evaluation mode.
+        images: uint8 [B,C,H,W], any.
+        classes: of the data set.
+
+    Raises:
+        InputError: it does not take the images, or does not give logits [B,classes].
+    """
+    try:
+        with torch.no_grad():
+            logits = network(images)
+    except Exception as error:  # Whatever a module raises on images that it was not made for.
+        shape = "x".join(map(str, images.shape[1:]))
+        raise InputError(f"the network fails on images of {shape}: {_short(error)}") from error
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
+        found = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise InputError(
+            f"the network gives {found} for {len(images)} images, not logits [{len(images)},K]"
+        )
+    if logits.shape[1] != classes:
+        raise InputError(
+            f"the network tells {logits.shape[1]} classes apart but the data set has {classes}: "
+            "its labels would not fit"
         )
 
 
-def split(network: nn.Module, point: str) -> tuple[nn.Module, nn.Module]:
+NESTS = ("state_dict", "model_state_dict", "model", "net")
+"""Where training scripts keep the weights among what else they save."""
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Reads a network's weights as others save them, and nothing that could run code.
+
+    Safetensors, or what ``torch.save`` wrote; the state dict itself or nested under one of NESTS.
+    The prefixes ``module.`` (of DataParallel) and ``_orig_mod.`` (of torch.compile) are removed.
+
+    Returns:
+        tensors by name, on the processor.
+
+    Raises:
+        InputError: the file cannot be read, needs more than tensors to be unpickled, or holds
+            something else.
+    """
+    try:
+        with path.open("rb") as file, warnings.catch_warnings(action="ignore"):
+            # A safetensors file is the length of its header in 8 bytes, then a JSON object.
+            if file.read(9)[8:] == b"{":
+                content: Any = load_file(path)
+            else:
+                content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    except pickle.UnpicklingError as error:
+        wanted = re.search(r"GLOBAL (\S+)", str(error))
+        raise InputError(
+            f"{path} holds more than tensors{f' ({wanted[1]})' if wanted else ''}, which is not "
+            "read, for it could run code: save network.state_dict() alone"
+        ) from error
+    except Exception as error:  # A damaged file can make the readers raise anything.
+        raise InputError(f"{path} holds no weights that torch can read: {_short(error)}") from error
+    while isinstance(content, Mapping):
+        inner = [content[key] for key in NESTS if isinstance(content.get(key), Mapping)]
+        if not inner:
+            break
+        content = inner[0]
+    if not isinstance(content, Mapping) or not content:
+        raise InputError(f"{path} holds no state dict: save network.state_dict()")
+    for name, value in content.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise InputError(
+                f"{path} holds no state dict of tensors ('{name}' is {type(value).__name__}): "
+                "save network.state_dict()"
+            )
+    weights = {name.replace("_orig_mod.", ""): value for name, value in content.items()}
+    while all(name.startswith("module.") for name in weights):
+        weights = {name.removeprefix("module."): value for name, value in weights.items()}
+    return weights
+
+
+def load_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Loads all of a network's weights in place, and no others.
+
+    A prefix that all names share and the network lacks ("model." of a Lightning module, say) is
+    passed over.
+
+    Raises:
+        InputError: some are missing, left over or of another shape; the network is untouched.
+    """
+    wanted = network.state_dict()
+    prefix, dot, _ = next(iter(weights), "").partition(".")
+    prefix += dot
+    shared = dot and all(name.startswith(prefix) for name in weights)
+    if shared and not any(name.startswith(prefix) for name in wanted):
+        weights = {name.removeprefix(prefix): value for name, value in weights.items()}
+    # Torch fills in the counters, which no network of old had.
+    needed = [name for name in wanted if not name.endswith(".num_batches_tracked")]
+    problems = []
+    for what, names in (
+        ("misses", [name for name in needed if name not in weights]),
+        ("has no place for", [name for name in weights if name not in wanted]),
+        (
+            "has another shape of",
+            [
+                f"{name} {list(wanted[name].shape)}, not {list(value.shape)}"
+                for name, value in weights.items()
+                if name in wanted and wanted[name].shape != value.shape
+            ],
+        ),
+    ):
+        if names:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            problems.append(f"{what} {', '.join(names[:3])}{more}")
+    if problems:
+        raise InputError(f"the weights do not fit: the network {'; it '.join(problems)}")
+    network.load_state_dict(dict(weights), strict=False)
+
+
+def pixel_statistics(images: Images) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel's pixels, on the scale 0..255."""
+    x = images.x.transpose(1, 0, 2, 3).reshape(images.x.shape[1], -1).astype(np.float64)
+    return x.mean(1).tolist(), np.maximum(x.std(1), 1.0).tolist()
+
+
+def import_backbone(
+    model: str,
+    weights: Path,
+    data: str,
+    out: Path,
+    mean: Sequence[float] = (),
+    std: Sequence[float] = (),
+) -> Path:
+    """Makes a backbone of someone's trained network, as if ``train.train_backbone`` had made it.
+
+    It is scored on the validation split, with a warning in the log where it does no better than
+    chance, as a network does whose normalisation is not the one that it was trained with.
+
+    Args:
+        model: as :func:`build` takes it.
+        weights: as :func:`read_weights` takes it.
+        data: the data set, as :func:`phydnn.datasets.load` takes it.
+        out: the folder that best.safetensors is written to.
+        mean, std: of each channel, or one for all, for pixels on the scale 0..1, as they are
+            commonly quoted; those of the training split where they are empty.
+
+    Returns:
+        the checkpoint.
+
+    Raises:
+        InputError: the network cannot be built, its weights or its classes do not fit, or ``out``
+            holds a backbone that was trained there.
+    """
+    if (out / "last.safetensors").exists():
+        raise InputError(f"{out} holds a backbone that was trained there: give another --out")
+    train, val = datasets.load(data, "train"), datasets.load(data, "val")
+    if val.y is None:
+        raise InputError(f"'{data}' has no labels to train on")
+    found = pixel_statistics(train)
+    centre = _on_bytes("mean", mean, len(found[0]), 0.0) or found[0]
+    spread = _on_bytes("std", std, len(found[0]), 1e-6) or found[1]
+    network = build(model, len(train.classes), centre, spread)
+    given = read_weights(weights)
+    if isinstance(network, Preprocessed):
+        load_weights(network.network, given)
+    else:
+        own = {name: x for name, x in network.state_dict().items() if name.startswith("normalize.")}
+        load_weights(network, own | given)
+    network.eval()
+    check_logits(network, torch.from_numpy(val.x[:2]), len(train.classes))
+    right = 0
+    with torch.no_grad():
+        for start in range(0, len(val), 256):
+            logits = network(torch.from_numpy(val.x[start : start + 256]))
+            right += int((logits.argmax(1).numpy() == val.y[start : start + 256]).sum())
+    accuracy = right / len(val)
+    logger.info("%s has validation accuracy %.4f with %s", model, accuracy, weights)
+    if wilson_interval(right, len(val))[0] <= 1 / len(train.classes):
+        logger.warning(
+            "%s is no better than chance on the validation split: look whether --mean and --std "
+            "are those that it was trained with, and its classes in this order",
+            model,
+        )
+    state = {
+        "config": {
+            "model": model,
+            "data": data,
+            "classes": len(train.classes),
+            "mean": list(centre),
+            "std": list(spread),
+            "epochs": 0,
+        },
+        "provenance": provenance(),
+        "imported": {
+            "file": weights.name,
+            "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+            "val_accuracy": accuracy,
+        },
+        "model": {f"network.{name}": tensor for name, tensor in network.state_dict().items()},
+        "history": [],
+    }
+    checkpoint.save(out / "best.safetensors", state)
+    return out / "best.safetensors"
+
+
+def _on_bytes(name: str, values: Sequence[float], channels: int, low: float) -> list[float]:
+    """Statistics of pixels 0..1 for pixels 0..255, one a channel; empty if there are none."""
+    if len(values) not in (0, 1, channels):
+        raise InputError(f"--{name} has {len(values)} values but the images {channels} channels")
+    for value in values:
+        if not low <= value <= 1:
+            raise InputError(f"--{name} {value:g} is not of pixels on the scale 0 to 1")
+    return [255 * value for value in values] * (channels if len(values) == 1 else 1)
+
+
+def from_checkpoint(state: Mapping[str, Any]) -> nn.Module:
+    """The network of a backbone's checkpoint, trained here or imported, in evaluation mode.
+
+    A checkpoint of someone's own network names its builder, which is imported and called.
+
+    Args:
+        state: as :func:`phydnn.checkpoint.load` gives it.
+
+    Raises:
+        InputError: it is no backbone's, or its network cannot be built again.
+    """
+    try:
+        config = state["config"]
+        weights = {
+            name.removeprefix("network."): tensor
+            for name, tensor in state["model"].items()
+            if name.startswith("network.")
+        }
+        mean, std = weights["normalize.mean"].flatten(), weights["normalize.std"].flatten()
+        classes = config["classes"] if "classes" in config else len(weights["fc.bias"])
+        network = build(config["model"], classes, mean.tolist(), std.tolist())
+    except KeyError as error:
+        raise InputError(f"it holds no {error}") from error
+    load_weights(network, weights)
+    return network.eval()
+
+
+class _Tracer(fx.Tracer):
+    """Traces a network down to torch's own layers, and notes what each submodule gives.
+
+    Attributes:
+        given: what came out of each submodule, for each time it ran, by name.
+        whole: submodules that stay one node each, with the reason: layers of torch's own, and
+            those that torch.fx cannot follow, for their Python depends on the data.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.given: dict[str, list[Any]] = {}
+        self.whole: dict[str, str] = {}
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        encoder = isinstance(m, nn.TransformerEncoder)
+        return super().is_leaf_module(m, module_qualified_name) and not encoder
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        # The cache would outlive nodes that are taken back below.
+        return super().getattr(attr, attr_val, {})
+
+    def to_bool(self, obj: fx.Proxy) -> bool:
+        # Assertions (of an image's size, say) are taken to hold; torch's own way to see one in the
+        # caller's bytecode ends with Python 3.10.
+        frame = sys._getframe(1)
+        while frame.f_back and frame.f_globals["__name__"].startswith("torch.fx"):
+            frame = frame.f_back
+        code = list(dis.get_instructions(frame.f_code))
+        at = next(i for i, step in enumerate(code) if step.offset == frame.f_lasti)
+        failures = {step.offset for step in code if step.opname == "LOAD_ASSERTION_ERROR"}
+        for jump, after in itertools.pairwise(code[at : at + 3]):
+            if "_IF_" in jump.opname and failures & {jump.argval, after.offset}:
+                return ("IF_TRUE" in jump.opname) != (jump.argval in failures)
+        return super().to_bool(obj)
+
+    def call_module(
+        self,
+        m: nn.Module,
+        forward: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        name, last, depth = self.path_of_module(m), self._last(), len(self.module_stack)
+        masks = [*args[1:], *kwargs.values()]
+        if isinstance(m, nn.TransformerEncoder) and all(mask is None for mask in masks):
+            # Its own forward looks at masks in ways that cannot be traced; without any, it is this.
+            forward = nn.Sequential(*m.layers, *([m.norm] if m.norm is not None else [])).forward
+            args, kwargs = args[:1], {}
+        if self.is_leaf_module(m, name):
+            self.whole[name] = "it is a layer of torch's own"
+        try:
+            given = super().call_module(m, forward, args, kwargs)
+        except Exception as error:  # Python that meets a proxy in place of a number may raise any.
+            while self._last() is not last:
+                self.graph.erase_node(self._last())
+            while len(self.module_stack) > depth:
+                self.module_stack.popitem()
+            self.whole[name] = _short(error)
+            given = self.create_proxy("call_module", name, args, kwargs)
+        self.given.setdefault(name, []).append(given)
+        return given
+
+    def _last(self) -> fx.Node:
+        return next(iter(reversed(self.graph.nodes)))
+
+
+def _trace(network: nn.Module) -> _Tracer:
+    """A tracer that has run; names are as the network has them."""
+    tracer = _Tracer()
+    try:
+        tracer.trace(network)
+    except Exception as error:
+        raise InputError(f"torch.fx cannot trace the network: {_short(error)}") from error
+    return tracer
+
+
+def _own(network: nn.Module) -> str:
+    """What stands before the names that the user knows."""
+    return "network." if isinstance(network, Preprocessed) else ""
+
+
+def split(
+    network: nn.Module, point: str, images: Tensor | None = None
+) -> tuple[nn.Module, nn.Module]:
     """Cuts a network after one of its submodules.
 
     Args:
-        network: a network of one input that torch.fx can trace.
-        point: the submodule's dotted name, such as "layer1" or "layer2.0".
+        network: a network of one input that torch.fx can trace, in evaluation mode. Submodules
+            that it cannot follow stay whole, and so cannot be cut inside.
+        point: the submodule's dotted name, such as "layer1" or "layer2.0"; of a
+            :class:`Preprocessed`, the name within the user's own network.
+        images: uint8 [B,C,H,W]; if given, the parts are tried on them.
 
     Returns:
         head and tail with tail(head(x)) == network(x); they share the network's parameters.
 
     Raises:
-        InputError: there is no such submodule, the network runs it never or more than once, or
-            something goes round it, so that its output alone does not carry what the rest needs.
+        InputError: there is no such submodule, the network runs it never or more than once, its
+            output is no map, tokens or vector of the batch, or something goes round it, so that
+            its output alone does not carry what the rest needs.
     """
-    names = [name for name, _ in network.named_modules() if name]
-    if point not in names:
-        raise InputError(f"the network has no submodule '{point}' to split at: {', '.join(names)}")
-    graph = _CutTracer(point).trace(network)
-    cuts = [n for n in graph.nodes if n.op == "call_module" and n.target == point]
-    if len(cuts) != 1:
-        raise InputError(f"the network runs '{point}' {len(cuts)} times: split where it runs once")
+    own = _own(network)
+    name = own + point
+    if not point or name not in dict(network.named_modules()):
+        inner = network.get_submodule(own.removesuffix("."))
+        children = ", ".join(child for child, _ in inner.named_children())
+        raise InputError(
+            f"the network has no submodule '{point}' to split at, but {children}: "
+            "phydnn advise lists all that do"
+        )
+    tracer = _trace(network)
+    for whole, reason in tracer.whole.items():
+        if name.startswith(f"{whole}."):
+            place = "it" if f"{whole}." == own else f"'{whole.removeprefix(own)}'"
+            raise InputError(
+                f"the network cannot be split at '{point}', for torch.fx keeps {place} whole: "
+                f"{reason}"
+            )
+    found = tracer.given.get(name, [])
+    if len(found) != 1:
+        raise InputError(f"the network runs '{point}' {len(found)} times: split where it runs once")
+    if not isinstance(found[0], fx.Proxy):
+        raise InputError(f"'{point}' gives {type(found[0]).__name__}, not a tensor")
+    cut = found[0].node
 
-    head_graph = fx.Graph()
+    head_graph, graph = fx.Graph(), tracer.graph
     nodes: dict[fx.Node, fx.Node] = {}
+    before: list[fx.Node] = []
     for node in graph.nodes:
         nodes[node] = head_graph.node_copy(node, nodes.__getitem__)
-        if node is cuts[0]:
+        before.append(node)
+        if node is cut:
             break
-    head_graph.output(nodes[cuts[0]])
+    head_graph.output(nodes[cut])
 
-    with graph.inserting_before(cuts[0]):
-        latent = graph.placeholder("latent")
-    cuts[0].replace_all_uses_with(latent)
+    with graph.inserting_before(cut):
+        cut.replace_all_uses_with(graph.placeholder("latent"))
+    # Not by torch's own removal of dead code, which spares assertions about what is gone.
+    for node in reversed(before):
+        if not node.users:
+            graph.erase_node(node)
+        elif node.op == "placeholder":
+            raise InputError(f"a shortcut goes round '{point}': split where it does not")
     head, tail = fx.GraphModule(network, head_graph, "Head"), fx.GraphModule(network, graph, "Tail")
-    for part in (head, tail):
-        part.graph.eliminate_dead_code()
-    for node in tail.graph.find_nodes(op="placeholder"):
-        if node.target != "latent":
-            if node.users:
-                raise InputError(f"a shortcut goes round '{point}': split where it does not")
-            tail.graph.erase_node(node)
-    for part in (head, tail):
-        part.delete_all_unused_submodules()
-        part.recompile()
+    if images is not None:
+        _try(network, head, tail, point, images)
     return head, tail
+
+
+def _try(network: nn.Module, head: nn.Module, tail: nn.Module, point: str, images: Tensor) -> None:
+    """Holds a cut against the network on images, whose batch is made one that is not 1."""
+    images = torch.cat([images, images])
+    with torch.no_grad():
+        latent = head(images)
+        if not isinstance(latent, Tensor):
+            raise InputError(f"'{point}' gives {type(latent).__name__}, not a tensor")
+        if latent.ndim not in (2, 3, 4) or len(latent) != len(images):
+            raise InputError(
+                f"'{point}' gives {list(latent.shape)} for {len(images)} images: split where it "
+                "is maps [B,D,H,W], tokens [B,S,D] or vectors [B,D]"
+            )
+        # A copy, for the tail may begin with an operation in place.
+        answer, expected = tail(latent.clone()), network(images)
+    if not torch.allclose(answer, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max())):
+        raise InputError(f"the network split at '{point}' answers otherwise than in one piece")
+
+
+def cuts(network: nn.Module) -> tuple[fx.GraphModule, dict[str, fx.Node]]:
+    """Every point at which :func:`split` can cut a network, found in one trace.
+
+    Of several submodules that end at the same place, the first by name length is listed.
+
+    Returns:
+        the traced network, and for each point its node, in the order that they run.
+
+    Raises:
+        InputError: torch.fx cannot trace the network.
+    """
+    tracer = _trace(network)
+    order = {node: i for i, node in enumerate(tracer.graph.nodes)}
+    # A node is a cut where nothing that an earlier one made of the input is used after it.
+    made: set[fx.Node] = set()
+    reach, clear = -1, set()
+    for node, i in order.items():
+        if node.op == "placeholder" or any(part in made for part in node.all_input_nodes):
+            made.add(node)
+            if reach <= i:
+                clear.add(node)
+            reach = max([reach, *(order[user] for user in node.users)])
+    own = _own(network)
+    points: dict[fx.Node, str] = {}
+    for name, given in tracer.given.items():
+        if len(given) != 1 or not isinstance(given[0], fx.Proxy) or given[0].node not in clear:
+            continue
+        if name.startswith(own):
+            point = name.removeprefix(own)
+            points[given[0].node] = min(points.get(given[0].node, point), point, key=len)
+    named = {points[node]: node for node in order if node in points}
+    return fx.GraphModule(network, tracer.graph), named
