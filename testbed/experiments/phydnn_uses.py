@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 the gr-phydnn authors
+"""Accuracy against channel uses, beside what others have published."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from phydnn.experiments import Point, Row, Settings, inference, plots
+
+logger = logging.getLogger(__name__)
+
+TITLE = "Accuracy against channel uses, 12 dB"
+SOURCE = (
+    "Beside Y. Bo, Y. Duan, S. Shao, M. Tao, Joint Coding-Modulation for Digital Semantic "
+    "Communications via Variational Autoencoder, IEEE Trans. Communications 2024 (JCM), trained "
+    "and tested on lossless CIFAR-10"
+)
+VERSION = 1
+OPTIONS: dict[str, Any] = inference.OPTIONS
+
+USES = (1024, 512, 256, 128, 64, 32, 16)
+QUICK_USES = (64, 16, 4)
+JCM: Row = {
+    "system": "JCM",
+    "scheme": "as published",
+    "model": None,
+    "dataset": "cifar10",
+    "provenance": "CIFAR-10, lossless",
+    "channel": "awgn",
+    "snr_db": 12.0,
+    "channel_uses": 128,
+    "accuracy": None,
+    "ci95": None,
+    "a0": None,
+    "paper": {"accuracy": 0.8765},
+}
+
+
+def points(settings: Settings) -> list[Point]:
+    if settings.quick or settings.train:
+        uses = QUICK_USES if settings.quick else USES
+        # The most are what the latent has anyway; fewer take a bottleneck.
+        ours = [
+            inference.train_point(settings, "corrected", {"uses": 0 if n == uses[0] else n})
+            for n in uses
+        ]
+    else:
+        data = inference.need_data(settings)
+        ours = [inference.bundle_point(meta, data, 12.0) for meta in inference.shipped(settings)]
+    if not ours:
+        logger.info("no bundle of this data set ships")
+        return []
+    return ours if settings.quick else [*ours, {"published": "JCM"}]
+
+
+def measure(point: Point, folder: Path) -> list[Row]:
+    if "published" in point:
+        return [JCM]
+    return [
+        inference.of_bundle(point) if "bundle" in point else inference.of_training(point, folder)
+    ]
+
+
+def draw(figure: Figure, rows: list[Row]) -> None:
+    axis = figure.subplots()
+    ours = [row for row in rows if row["accuracy"] is not None]
+    for (model, line), colour, marker in zip(
+        plots.group(ours, "model").items(), plots.COLOURS, plots.MARKERS, strict=False
+    ):
+        line.sort(key=lambda row: row["channel_uses"])
+        value, reach = plots.percent(line)
+        uses = [row["channel_uses"] for row in line]
+        name = model.replace("resnet", "ResNet-")
+        axis.errorbar(uses, value, reach, color=colour, marker=marker, ls="", label=f"{name}, ours")
+        for row, height in zip(line, value, strict=True):
+            axis.annotate(
+                f"{row['points']}", (row["channel_uses"], height), (5, 4),
+                textcoords="offset points", fontsize=7, color=colour,
+            )  # fmt: skip
+        if line[0]["a0"] is not None:
+            axis.axhline(100 * line[0]["a0"], color=colour, lw=1, ls="--")
+    axis.plot([], [], color=plots.GREY, lw=1, ls="--", label="uncompressed, same images")
+    for row in rows:
+        if row["accuracy"] is None:
+            theirs = 100 * row["paper"]["accuracy"]
+            axis.plot(
+                row["channel_uses"], theirs, "k*", ms=9, label=f"{row['system']}, lossless images"
+            )
+    axis.set_xscale("log", base=2)
+    axis.xaxis.set_major_formatter("{x:.0f}")
+    axis.set(xlabel="channel uses an image", ylabel="accuracy (%)")
+    axis.set_title(f"{ours[0]['provenance'].partition(':')[0]}, AWGN, 12 dB; small figures: points")
+    axis.legend(loc="best")
