@@ -16,6 +16,8 @@ from scipy.optimize import quadratic_assignment
 
 from phydnn.errors import InputError
 
+SQUARES = (4, 16, 64, 256)
+"""Sizes of square QAM."""
 LABELLING_SNR_DB = 10.0
 """Es/N0 at which :func:`label_by_distance` weighs confusions; the order hardly moves with it."""
 
@@ -30,7 +32,7 @@ def psk(order: int) -> NDArray[np.complex64]:
 def qam(order: int) -> NDArray[np.complex64]:
     """Square quadrature amplitude modulation: 4, 16, 64 or 256 points by row, complex64 [order]."""
     side = math.isqrt(max(order, 0))
-    if order not in (4, 16, 64, 256):
+    if order not in SQUARES:
         raise InputError(f"square QAM has 4, 16, 64 or 256 points, not {order}")
     levels = 2.0 * np.arange(side) - (side - 1)
     return unit_power((levels[None, :] + 1j * levels[:, None]).ravel())
@@ -50,12 +52,14 @@ def unit_power(points: ArrayLike) -> NDArray[np.complex64]:
 
 
 def named(name: str, order: int) -> NDArray[np.complex64]:
-    """``order`` points of the constellation "psk" or "qam"."""
+    """``order`` points of the constellation "psk" or "qam"; "learned" starts as one of them."""
+    if name == "learned":
+        name = "qam" if order in SQUARES else "psk"
     if name == "psk":
         return psk(order)
     if name == "qam":
         return qam(order)
-    raise InputError(f"there is no constellation '{name}': choose psk or qam")
+    raise InputError(f"there is no constellation '{name}': choose psk, qam or learned")
 
 
 def gray(order: int) -> NDArray[np.int64]:

@@ -18,18 +18,25 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from phydnn import channel, constellation
+from phydnn.bottleneck import Bottleneck
 from phydnn.errors import InputError
 
 LOOKUPS = ("distance", "inner_product")
 DECISIONS = ("hard", "soft")
-RELAXATIONS = ("straight-through", "gumbel")
+QUANTIZERS = ("straight-through", "gumbel", "ema", "fsq")
+SLICINGS = ("channel", "row")
+EMA_DECAY = 0.99
+"""Of the running means that are an EMA dictionary (van den Oord et al. 2017, appendix A.1)."""
 
 
-def to_slices(latent: Tensor) -> Tensor:
+def to_slices(latent: Tensor, slicing: str = "channel") -> Tensor:
     """Slices across channels: a feature map [B,D,H,W] to [B,H*W,D], a vector [B,D] to [B,1,D].
 
-    Tokens [B,S,D] are slices already.
+    Tokens [B,S,D] are slices already. With ``slicing`` "row" a map is cut into as many runs of D
+    neighbours along its rows instead, as the authors' public code does.
     """
+    if latent.ndim == 4 and slicing == "row":
+        return latent.flatten(1).unflatten(1, (-1, latent.shape[1]))
     if latent.ndim == 4:
         return latent.flatten(2).transpose(1, 2)
     if latent.ndim == 2:
@@ -41,8 +48,10 @@ def to_slices(latent: Tensor) -> Tensor:
     )
 
 
-def from_slices(slices: Tensor, shape: torch.Size) -> Tensor:
+def from_slices(slices: Tensor, shape: torch.Size, slicing: str = "channel") -> Tensor:
     """The inverse of :func:`to_slices` for latents of ``shape`` (whose batch axis is ignored)."""
+    if len(shape) == 4 and slicing == "row":
+        return slices.flatten(1).unflatten(1, shape[1:])
     if len(shape) == 4:
         return slices.transpose(1, 2).unflatten(2, shape[2:])
     return slices[:, 0] if len(shape) == 2 else slices
@@ -70,17 +79,24 @@ class Embedding(nn.Module):
         points: complex64 [M]; ``points[j]`` carries embedding j.
         lookup: how a slice picks its embedding: "distance" or "inner_product".
         decision: how the receiver looks a symbol up: "hard" takes the nearest point's embedding,
-            "soft" the mean of all weighted by their posteriors given N0.
-        relaxation: in training, "straight-through" sends the picked label and passes gradients
-            by it; "gumbel" draws from p(z|x) with straight-through Gumbel-softmax.
-        temperature: of p(z|x); the lower, the surer the pick.
+            "soft" the mean of all weighted by their posteriors given N0, which tells the tail how
+            far to trust what it reads: one bundle then serves a range of Es/N0.
+        quantizer: how the pick is trained. "straight-through" sends the nearest embedding and
+            passes gradients by it; "ema" does so too, its dictionary following running means of
+            the slices that picked it; "gumbel" draws from p(z|x) with straight-through
+            Gumbel-softmax; "fsq" has a fixed grid of :func:`grid` for a dictionary and bounds the
+            slices to it (Mentzer et al. 2023).
+        temperature: of p(z|x) and of the Gumbel-softmax; the lower, the surer the pick.
         draws: of the Gumbel-softmax for each slice (N_mc), as so many copies of the batch.
+        learned_points: whether the constellation learns as well; its mean power stays 1.
 
     Raises:
         InputError: an option is out of range.
     """
 
     points: Tensor
+    counts: Tensor
+    sums: Tensor
 
     def __init__(
         self,
@@ -88,58 +104,81 @@ class Embedding(nn.Module):
         points: NDArray[np.complex64],
         lookup: str = "distance",
         decision: str = "soft",
-        relaxation: str = "straight-through",
+        quantizer: str = "straight-through",
         temperature: float = 1.0,
         draws: int = 1,
+        learned_points: bool = False,
     ) -> None:
         super().__init__()
         for value, allowed in (
             (lookup, LOOKUPS),
             (decision, DECISIONS),
-            (relaxation, RELAXATIONS),
+            (quantizer, QUANTIZERS),
         ):
             if value not in allowed:
                 raise InputError(f"'{value}' is unknown: choose {' or '.join(allowed)}")
         if not temperature > 0 or draws < 1:
             raise InputError(f"temperature {temperature} and draws {draws} must be above 0")
-        self.embeddings = nn.Parameter(embeddings.clone())
-        self.register_buffer("points", torch.view_as_real(torch.from_numpy(points).clone()))
+        if quantizer == "fsq":
+            embeddings = grid(*embeddings.shape)
+        self.embeddings = nn.Parameter(
+            embeddings.clone(), requires_grad=quantizer not in ("ema", "fsq")
+        )
+        start = torch.view_as_real(torch.from_numpy(points).clone())
+        if learned_points:
+            self.points = nn.Parameter(start)
+        else:
+            self.register_buffer("points", start)
+        if quantizer == "ema":
+            self.register_buffer("counts", torch.ones(len(embeddings)))
+            self.register_buffer("sums", embeddings.clone())
         self.lookup = lookup
         self.decision = decision
-        self.relaxation = relaxation
+        self.quantizer = quantizer
         self.temperature = temperature
         self.draws = draws
 
     def scores(self, slices: Tensor) -> Tensor:
         """The logits of p(z|x) (eq. 2), float32 [B,S,M]: highest for the embedding picked.
 
-        The inner product, or minus half the squared distance; either divided by D, so that one
-        temperature does for any width.
+        The inner product, or minus half the squared distance; either over the square root of D
+        and the temperature.
         """
         products = slices @ self.embeddings.T
         if self.lookup == "distance":
             # |s|^2 is the same for all embeddings, so it changes neither softmax nor argmax.
             products = products - 0.5 * (self.embeddings**2).sum(1)
-        return products / (self.temperature * slices.shape[-1])
+        return products / (self.temperature * math.sqrt(slices.shape[-1]))
 
     def labels(self, slices: Tensor) -> Tensor:
         """The embedding that each slice picks, int64 [B,S]."""
         return self.scores(slices).argmax(-1)
 
     def constellation(self) -> Tensor:
-        """The points, complex64 [M]."""
-        return torch.view_as_complex(self.points)
+        """The points, complex64 [M], of mean power 1."""
+        points = self.points
+        if isinstance(points, nn.Parameter):
+            points = points / (points**2).sum(1).mean().sqrt()
+        return torch.view_as_complex(points)
+
+    def bound(self, slices: Tensor) -> Tensor:
+        """What the head's slices go through first: FSQ's limits, else nothing."""
+        if self.quantizer != "fsq":
+            return slices
+        # A little beyond the outermost level, so that it is reached with a gradient left.
+        limit = self.embeddings.amax(0) * 1.2
+        return limit * torch.tanh(slices / limit)
 
     def receive(self, symbols: Tensor, n0: Tensor) -> Tensor:
         """Slices [B,S,D] looked up for equalised symbols [B,S] with noise variance n0 [B,S]."""
         # Through a hard decision no gradient reaches the symbols, so Gumbel trains a soft one.
-        if self.decision == "hard" and not (self.training and self.relaxation == "gumbel"):
+        if self.decision == "hard" and not (self.training and self.quantizer == "gumbel"):
             return self.embeddings[channel.hard_labels(symbols, self.constellation())]
         return channel.posteriors(symbols, self.constellation(), n0) @ self.embeddings
 
     def forward(
         self, slices: Tensor, n0: Tensor, fading: channel.Fading, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Training: slices through the dictionary and the channel, with gradients.
 
         Args:
@@ -149,24 +188,50 @@ class Embedding(nn.Module):
             generator: of the draws, the fades and the noise.
 
         Returns:
-            received slices [draws*B,S,D], draw by draw, and the binding loss (eq. 9): the mean
-            squared distance of slices to their embeddings, which moves both.
+            received slices [draws*B,S,D], draw by draw; the binding loss (eq. 9): the mean
+            squared distance of slices to their embeddings, which moves both; and how many
+            slices picked each embedding, int64 [M].
         """
         scores = self.scores(slices)
-        binding = functional.mse_loss(slices, self.embeddings[scores.argmax(-1)])
-        if self.relaxation == "gumbel":
+        labels = scores.argmax(-1)
+        binding = functional.mse_loss(slices, self.embeddings[labels])
+        usage = torch.bincount(labels.flatten(), minlength=len(self.embeddings))
+        if self.quantizer == "gumbel":
             uniform = torch.rand((self.draws, *scores.shape), generator=generator)
             noise = -torch.log(-torch.log(uniform.clamp(1e-9, 1 - 1e-7))).to(scores.device)
             soft = torch.softmax(scores + noise, -1)
             chosen = functional.one_hot(soft.argmax(-1), soft.shape[-1]) + soft - soft.detach()
-            symbols = torch.view_as_complex((chosen @ self.points).flatten(0, 1).contiguous())
+            points = torch.view_as_real(self.constellation())
+            symbols = torch.view_as_complex((chosen @ points).flatten(0, 1).contiguous())
             n0 = n0.repeat(self.draws, 1)
         else:
-            symbols = self.constellation()[scores.argmax(-1)]
+            symbols = self.constellation()[labels]
         received = self.receive(*channel.transmit(symbols, n0, fading, generator))
-        if self.relaxation == "straight-through":
+        if self.quantizer != "gumbel":
             received = received + slices - slices.detach()
-        return received, binding
+        if self.quantizer == "ema" and self.training:
+            self._follow(slices.detach(), labels, usage)
+        return received, binding, usage
+
+    @torch.no_grad()
+    def _follow(self, slices: Tensor, labels: Tensor, usage: Tensor) -> None:
+        """Moves the EMA dictionary towards the means of the slices that picked each embedding."""
+        counts, flat = usage.float(), slices.flatten(0, 1)
+        sums = torch.zeros_like(self.sums).index_add_(0, labels.flatten(), flat)
+        if torch.distributed.is_initialized():
+            torch.distributed.all_reduce(counts)
+            torch.distributed.all_reduce(sums)
+        self.counts.lerp_(counts, 1 - EMA_DECAY)
+        self.sums.lerp_(sums, 1 - EMA_DECAY)
+        self.embeddings.copy_(self.sums / self.counts.clamp(min=1e-3)[:, None])
+
+    def start(self, embeddings: Tensor) -> None:
+        """Sets the dictionary; an FSQ dictionary stays what it is."""
+        if self.quantizer != "fsq":
+            self.embeddings.data.copy_(embeddings)
+        if self.quantizer == "ema":
+            self.sums.copy_(embeddings)
+            self.counts.fill_(1)
 
     def rate(self, slices: Tensor) -> Tensor:
         """The VIB's bound on the rate, E[KL(p(z|x) || uniform)] in nats a slice (eq. 6 and 7).
@@ -178,9 +243,39 @@ class Embedding(nn.Module):
 
     def relabel(self, seed: int) -> None:
         """Moves the embeddings among the points so that near ones sit on near points."""
-        points = self.constellation().cpu().numpy()
+        points = self.constellation().detach().cpu().numpy()
         order = constellation.label_by_distance(self.embeddings.detach().cpu(), points, seed)
-        self.points.copy_(self.points[torch.from_numpy(order).to(self.points.device)])
+        self.points.data.copy_(self.points.data[torch.from_numpy(order).to(self.points.device)])
+
+    def keep(self, kept: Tensor, points: NDArray[np.complex64]) -> None:
+        """Shrinks the dictionary to the embeddings of index ``kept`` [N] on ``points`` [N].
+
+        The parameters stay the same objects, so an optimiser goes on with them once its own
+        state has been cut in the same way.
+        """
+        self.embeddings.data = self.embeddings.data[kept].clone()
+        self.embeddings.grad = None
+        device = self.points.device
+        self.points.data = torch.view_as_real(torch.from_numpy(points).clone()).to(device)
+        self.points.grad = None
+        if self.quantizer == "ema":
+            self.counts, self.sums = self.counts[kept], self.sums[kept]
+
+
+def grid(size: int, dim: int) -> Tensor:
+    """FSQ's dictionary: all of so many evenly spaced levels in each dimension, float32 [size,dim].
+
+    Its levels are those of the best uniform quantiser of a Gaussian of variance 1, roughly.
+
+    Raises:
+        InputError: ``size`` is no power of a whole number to ``dim``.
+    """
+    levels = round(size ** (1 / dim))
+    if levels < 2 or levels**dim != size:
+        raise InputError(f"an FSQ dictionary of {size} does not fill {dim} dimensions: change size")
+    step = 5.6 / (levels + 1.5)
+    values = step * (torch.arange(levels) - (levels - 1) / 2)
+    return torch.cartesian_prod(*[values] * dim).reshape(size, dim)
 
 
 class PhyDNN(nn.Module):
@@ -190,21 +285,39 @@ class PhyDNN(nn.Module):
         head, tail: as :func:`phydnn.networks.split` gives them.
         embedding: what lies between.
         shape: of the head's latent for any batch.
+        bottleneck: between the latent and the slices, on both sides; or None.
+        slicing: of the latent where there is no bottleneck, "channel" or "row".
     """
 
     def __init__(
-        self, head: nn.Module, tail: nn.Module, embedding: Embedding, shape: torch.Size
+        self,
+        head: nn.Module,
+        tail: nn.Module,
+        embedding: Embedding,
+        shape: torch.Size,
+        bottleneck: Bottleneck | None = None,
+        slicing: str = "channel",
     ) -> None:
         super().__init__()
         self.head, self.tail, self.embedding, self.shape = head, tail, embedding, shape
+        self.bottleneck, self.slicing = bottleneck, slicing
 
     def slices(self, images: Tensor) -> Tensor:
         """uint8 [B,C,H,W] to float32 [B,S,D]."""
-        return to_slices(self.head(images)).float()
+        latent = self.head(images).float()
+        if self.bottleneck is None:
+            slices = to_slices(latent, self.slicing)
+        else:
+            slices = self.bottleneck.encode(latent)
+        return self.embedding.bound(slices)
 
     def classify(self, slices: Tensor) -> Tensor:
         """float32 [B,S,D] to logits float32 [B,K]."""
-        logits: Tensor = self.tail(from_slices(slices, self.shape)).float()
+        if self.bottleneck is None:
+            latent = from_slices(slices, self.shape, self.slicing)
+        else:
+            latent = self.bottleneck.decode(slices)
+        logits: Tensor = self.tail(latent).float()
         return logits
 
     def forward(

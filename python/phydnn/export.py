@@ -16,7 +16,7 @@ import torch
 from safetensors.numpy import save_file
 from torch import Tensor, nn
 
-from phydnn import checkpoint, datasets, evaluate, train
+from phydnn import checkpoint, complexity, datasets, evaluate, train
 from phydnn.bundle import GOLDEN_BATCH, Bundle, sha256
 from phydnn.datasets import Images
 from phydnn.embedding import PhyDNN
@@ -25,7 +25,7 @@ from phydnn.errors import InputError, RunError
 OPSET = 18
 IR_VERSION = 8
 """Of ONNX files, the one that came with this opset."""
-SNR_DB = (4.0, 8.0, 12.0, 16.0)
+SNR_DB = (4.0, 8.0, 12.0, 16.0, 20.0)
 """Es/N0 at which an exported bundle's metrics are simulated."""
 
 
@@ -101,7 +101,7 @@ def export(
         if not path.is_file():
             raise InputError(f"{path} is missing: train it first")
     backbone = train.load_backbone(weights)
-    model = str(checkpoint.load(weights)["config"]["model"])
+    base = checkpoint.load(weights)
     state = checkpoint.load(source)
     stored = state["config"]
     images = datasets.load(data or stored["data"], "test")
@@ -121,9 +121,10 @@ def export(
             write_graph(_Tail(phydnn), slices, "slices", "logits", part / "tail.onnx")
         arrays = {
             "embeddings": embedding.embeddings.detach().numpy(),
-            "points": embedding.points.numpy(),
+            "points": torch.view_as_real(embedding.constellation()).detach().numpy(),
         }
         save_file(arrays, part / "arrays.safetensors")
+        cost = costs(phydnn, torch.from_numpy(images.x[:1]))
         golden = _golden(phydnn, images)
         np.savez_compressed(part / "golden.npz", **golden)
         count, dim = golden["slices"].shape[1:]
@@ -136,24 +137,27 @@ def export(
             "task": "classification",
             "dataset": {"name": kind, "provenance": provenance_of_data or kind},
             "classes": list(images.classes),
-            "split": {"model": model, "point": config.split},
+            "split": {"model": base["config"]["model"], "point": config.split, **cost},
             "input": {"shape": list(images.x.shape[1:]), "dtype": "uint8"},
             "slices": {"count": count, "dim": dim},
             "dictionary": {
-                "size": config.size,
+                "size": len(embedding.embeddings),
                 "lookup": config.lookup,
                 "decision": config.decision,
             },
-            "constellation": {"name": f"{config.size}-{config.constellation.upper()}"},
+            "constellation": {
+                "name": f"{len(embedding.embeddings)}-{config.constellation.upper()}"
+            },
             # A constellation of constant power is worth keeping so on air.
             "precoding": config.constellation == "psk",
             "training": {
                 "channel": config.channel,
                 "snr_db": [config.snr_low, config.snr_high],
                 "seed": config.seed,
-                "mode": "corrected",
+                "mode": config.mode,
+                "quantizer": config.quantizer,
                 "epochs": config.epochs,
-                "backbone_epochs": int(checkpoint.load(weights)["config"]["epochs"]),
+                "backbone_epochs": int(base["config"]["epochs"]),
                 "note": note,
                 **state["provenance"],
             },
@@ -186,6 +190,33 @@ def export(
             shutil.rmtree(out)
         os.replace(part, out)
     return Bundle.load(out)
+
+
+class _Device(nn.Module):
+    def __init__(self, phydnn: PhyDNN) -> None:
+        super().__init__()
+        self.phydnn = phydnn
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.phydnn.embedding.labels(self.phydnn.slices(images))
+
+
+def costs(phydnn: PhyDNN, image: Tensor) -> dict[str, int]:
+    """What the device computes for one image, uint8 [1,C,H,W], and what the bare split would.
+
+    MACs are torch's flop counter's (:func:`phydnn.complexity.macs`). The device's include the
+    bottleneck and the search in the dictionary; both ends hold the dictionary.
+    """
+    bare = complexity.parameters(phydnn.head)
+    coder = phydnn.embedding.embeddings.numel()
+    if phydnn.bottleneck is not None:
+        coder += sum(parameter.numel() for parameter in phydnn.bottleneck.encoder())
+    return {
+        "head_macs": complexity.macs(_Device(phydnn), image),
+        "head_parameters": bare + coder,
+        "split_macs": complexity.macs(phydnn.head, image),
+        "split_parameters": bare,
+    }
 
 
 def _golden(phydnn: PhyDNN, images: Images) -> dict[str, np.ndarray[Any, Any]]:
@@ -233,6 +264,8 @@ A PhyDNN after Abdi et al., "PhyDNNs: Bringing Deep Neural Networks to the Physi
 | | |
 | --- | --- |
 | network | {split["model"]}, split after `{split["point"]}` |
+| on the device | {split["head_macs"] / 1e6:.2f} M MACs, {split["head_parameters"]:,} parameters |
+| the bare split | {split["split_macs"] / 1e6:.2f} M MACs, {split["split_parameters"]:,} parameters |
 | input | {shape}, bytes 0 to 255 |
 | classes | {len(meta["classes"])} |
 | channel uses an image | {slices["count"]}, one for each slice of {slices["dim"]} values |
@@ -242,20 +275,19 @@ A PhyDNN after Abdi et al., "PhyDNNs: Bringing Deep Neural Networks to the Physi
 | data | {meta["dataset"]["provenance"]} |
 | training channel | {training["channel"].upper()}, Es/N0 {low:g} to {high:g} dB |
 | seed | {training["seed"]} |
-| mode | {training["mode"]} |
+| mode | {training["mode"]}, {training["quantizer"]} |
 
-The uncompressed network is trained for {training["backbone_epochs"]} epochs. The dictionary starts
-as k-means of its slices, labelled so that near embeddings sit on near points; head, dictionary and
-tail are then trained through the channel for {training["epochs"]} epochs, following the
-uncompressed network's answers. Epochs are chosen on a validation split held out of the training
-set. {training["note"]}
+The uncompressed network is trained for {training["backbone_epochs"]} epochs, or brought along where
+that is 0; head, bottleneck, dictionary and tail are then trained through the channel for
+{training["epochs"]}. Epochs are chosen on a validation split held out of the training set.
+{training["note"]}
 
 | on the same {metrics["backbone"]["n"]} test images | accuracy (95 % interval) |
 | --- | --- |
 | uncompressed network | {percent(metrics["backbone"])} |
 {rows}
 
-`phydnn eval --bundle {meta["name"]} --data DATA --snr 4 8 12 16` measures it again. The model is
+`phydnn eval --bundle {meta["name"]} --data DATA --snr 4 8 12 16 20` measures it again. The model is
 made for research on split inference over the air; it says nothing about pictures unlike those it
 was trained on.
 """

@@ -179,13 +179,13 @@ def _short(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
-def check_logits(network: nn.Module, images: Tensor, classes: int) -> None:
+def check_logits(network: nn.Module, images: Tensor, classes: int = 0) -> None:
     """Runs a network once and holds its output against the data set.
 
     Args:
         network: in evaluation mode.
         images: uint8 [B,C,H,W], any.
-        classes: of the data set.
+        classes: of the data set; 0 for any number.
 
     Raises:
         InputError: it does not take the images, or does not give logits [B,classes].
@@ -201,7 +201,7 @@ def check_logits(network: nn.Module, images: Tensor, classes: int) -> None:
         raise InputError(
             f"the network gives {found} for {len(images)} images, not logits [{len(images)},K]"
         )
-    if logits.shape[1] != classes:
+    if classes and logits.shape[1] != classes:
         raise InputError(
             f"the network tells {logits.shape[1]} classes apart but the data set has {classes}: "
             "its labels would not fit"
@@ -299,6 +299,16 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
     network.load_state_dict(dict(weights), strict=False)
 
 
+def load_foreign(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """:func:`load_weights` of a network of :func:`build` but for the normalisation, which stays."""
+    if isinstance(network, Preprocessed):
+        load_weights(network.network, weights)
+    else:
+        state = network.state_dict()
+        own = {name: state[name] for name in ("normalize.mean", "normalize.std")}
+        load_weights(network, own | dict(weights))
+
+
 def pixel_statistics(images: Images) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of each channel's pixels, on the scale 0..255."""
     x = images.x.transpose(1, 0, 2, 3).reshape(images.x.shape[1], -1).astype(np.float64)
@@ -342,12 +352,7 @@ def import_backbone(
     centre = _on_bytes("mean", mean, len(found[0]), 0.0) or found[0]
     spread = _on_bytes("std", std, len(found[0]), 1e-6) or found[1]
     network = build(model, len(train.classes), centre, spread)
-    given = read_weights(weights)
-    if isinstance(network, Preprocessed):
-        load_weights(network.network, given)
-    else:
-        own = {name: x for name, x in network.state_dict().items() if name.startswith("normalize.")}
-        load_weights(network, own | given)
+    load_foreign(network, read_weights(weights))
     network.eval()
     check_logits(network, torch.from_numpy(val.x[:2]), len(train.classes))
     right = 0
@@ -404,20 +409,18 @@ def from_checkpoint(state: Mapping[str, Any]) -> nn.Module:
         state: as :func:`phydnn.checkpoint.load` gives it.
 
     Raises:
-        InputError: it is no backbone's, or its network cannot be built again.
+        KeyError: it is no backbone's.
+        InputError: its network cannot be built again, or its weights do not fit it.
     """
-    try:
-        config = state["config"]
-        weights = {
-            name.removeprefix("network."): tensor
-            for name, tensor in state["model"].items()
-            if name.startswith("network.")
-        }
-        mean, std = weights["normalize.mean"].flatten(), weights["normalize.std"].flatten()
-        classes = config["classes"] if "classes" in config else len(weights["fc.bias"])
-        network = build(config["model"], classes, mean.tolist(), std.tolist())
-    except KeyError as error:
-        raise InputError(f"it holds no {error}") from error
+    config = state["config"]
+    weights = {
+        name.removeprefix("network."): tensor
+        for name, tensor in state["model"].items()
+        if name.startswith("network.")
+    }
+    mean, std = weights["normalize.mean"].flatten(), weights["normalize.std"].flatten()
+    classes = config["classes"] if "classes" in config else len(weights["fc.bias"])
+    network = build(config["model"], classes, mean.tolist(), std.tolist())
     load_weights(network, weights)
     return network.eval()
 

@@ -38,19 +38,48 @@ def phydnn(
     set_: Overrides = [],  # noqa: B006
     data: Data = "",
     out: Out = None,
+    model: Annotated[
+        str, typer.Option(help="Your own network, package.module:builder, with --weights.")
+    ] = "",
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="Its weights (safetensors or torch), or a checkpoint of train backbone."),
+    ] = None,
+    mean: Annotated[
+        list[float] | None,
+        typer.Option(help="Your network's pixel mean, 0 to 1, once a channel [default: data's]."),
+    ] = None,
+    std: Annotated[
+        list[float] | None,
+        typer.Option(help="Its standard deviation, likewise [default: the data's]."),
+    ] = None,
+    split: Annotated[str, typer.Option(help="The submodule to cut after; see advise.")] = "",
+    uses: Annotated[
+        int, typer.Option(min=0, help="Channel uses an image, through a bottleneck; 0: recipe's.")
+    ] = 0,
 ) -> None:
     """Adapt a backbone into OUT/phydnn; one is trained into OUT/backbone first if there is none."""
-    from phydnn import train
+    from phydnn import networks, train
+    from phydnn.errors import InputError
 
     _show_log()
     place = [f"data={data}"] if data else []
-    chosen = train.read_config(train.PhydnnConfig, "phydnn", config, [*set_, *place])
-    weights = Path(chosen.weights or _folder(out, config) / "backbone" / "best.safetensors")
-    if not chosen.weights:
+    given = [f"{name}={value}" for name, value in (("split", split), ("uses", uses or "")) if value]
+    chosen = train.read_config(train.PhydnnConfig, "phydnn", config, [*set_, *place, *given])
+    folder = _folder(out, config)
+    if model:
+        if weights is None:
+            raise InputError(f"--model {model} comes without --weights: give its checkpoint")
+        base = networks.import_backbone(
+            model, weights, chosen.data, folder / "backbone", mean or [], std or []
+        )
+    elif weights is not None or chosen.weights:
+        base = weights or Path(chosen.weights)
+    else:
         threads = f"threads={chosen.threads}"
-        base = train.read_config(train.BackboneConfig, "backbone", config, [*place, threads])
-        weights = train.train_backbone(base, _folder(out, config) / "backbone")
-    print(train.train_phydnn(chosen, weights, _folder(out, config) / "phydnn"))
+        settings = train.read_config(train.BackboneConfig, "backbone", config, [*place, threads])
+        base = train.train_backbone(settings, folder / "backbone")
+    print(train.train_phydnn(chosen, base, folder / "phydnn"))
 
 
 def _folder(out: Path | None, config: str) -> Path:

@@ -107,12 +107,12 @@ def test_without_noise_the_embedding_arrives(decision: str) -> None:
     torch.testing.assert_close(received[0], layer.embeddings)
 
 
-@pytest.mark.parametrize("relaxation,draws", [("straight-through", 1), ("gumbel", 3)])
-def test_gradients_reach_the_head_and_the_dictionary(relaxation: str, draws: int) -> None:
-    layer = embedding(relaxation=relaxation, draws=draws).train()
+@pytest.mark.parametrize("quantizer,draws", [("straight-through", 1), ("gumbel", 3)])
+def test_gradients_reach_the_head_and_the_dictionary(quantizer: str, draws: int) -> None:
+    layer = embedding(quantizer=quantizer, draws=draws).train()
     slices = torch.randn(4, 6, 5, requires_grad=True)
     n0, generator = channel.n0_of(torch.full((4, 1), 10.0)), torch.Generator().manual_seed(3)
-    received, binding = layer(slices, n0, channel.named("awgn"), generator)
+    received, binding, usage = layer(slices, n0, channel.named("awgn"), generator)
     assert received.shape == (4 * draws, 6, 5)
     (received**2).sum().backward()
     assert slices.grad is not None and slices.grad.abs().max() > 0
@@ -124,11 +124,12 @@ def test_gradients_reach_the_head_and_the_dictionary(relaxation: str, draws: int
     rate.backward()
     assert slices.grad is not None and slices.grad.abs().max() > 0
     picked = layer.embeddings[layer.labels(slices)]
+    assert usage.tolist() == [int((layer.labels(slices) == j).sum()) for j in range(8)]
     torch.testing.assert_close(binding, ((slices - picked) ** 2).mean())
 
 
 def test_bad_embedding_options() -> None:
-    for name in ("lookup", "decision", "relaxation"):
+    for name in ("lookup", "decision", "quantizer"):
         with pytest.raises(InputError, match="'x' is unknown: choose"):
             embedding(**{name: "x"})
     for name, value in (("temperature", 0.0), ("temperature", float("nan")), ("draws", 0)):
@@ -289,7 +290,7 @@ def test_export(tiny_run: Path, tmp_path: Path) -> None:
     assert main(["export", "--run", str(tiny_run), "--out", str(out), "--note", "A test."]) == 0
     bundle = Bundle.load(out)
     assert bundle.name == "phydnn-tiny" and bundle.input_shape == (1, 8, 8) and bundle.uses == 64
-    assert [m["snr_db"] for m in bundle.meta["metrics"]["simulated"]] == [4, 8, 12, 16]
+    assert [m["snr_db"] for m in bundle.meta["metrics"]["simulated"]] == [4, 8, 12, 16, 20]
     card = (out / "README.md").read_text()
     assert "| uncompressed network |" in card and "A test." in card
     # A second export replaces the first, and leaves nothing beside it.

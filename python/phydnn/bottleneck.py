@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 the gr-phydnn authors
+"""A spatial bottleneck: a latent as few slices, by a block transform that is then trained.
+
+Neighbouring positions of a feature map say nearly the same. As in transform coding (JPEG, say),
+the channels are rotated onto their principal axes, blocks of side x side positions onto a cosine
+basis, and only the coefficients of the largest variance are kept, each scaled to variance 1. The
+receiver turns all that round. Both ends start as this exact, parameter-free code, so that a
+trained network works through it at once, and are trained from there.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from phydnn.errors import InputError
+
+
+def cosine_basis(size: int) -> Tensor:
+    """The orthonormal DCT-II, float32 [size,size]: rows are frequencies."""
+    k = torch.arange(size, dtype=torch.float64)
+    basis = torch.cos(math.pi * k[:, None] * (2 * k + 1) / (2 * size)) * math.sqrt(2 / size)
+    basis[0] /= math.sqrt(2)
+    return basis.float()
+
+
+def as_map(latent: Tensor) -> Tensor:
+    """A latent as a feature map: tokens [B,S,D] to [B,D,S,1], a vector [B,D] to [B,D,1,1]."""
+    if latent.ndim == 3:
+        return latent.transpose(1, 2)[..., None]
+    return latent[..., None, None] if latent.ndim == 2 else latent
+
+
+class Bottleneck(nn.Module):
+    """The block transform between a head's latent and the slices, and its inverse.
+
+    Args:
+        shape: of the latent, its batch axis ignored.
+        uses: slices an image, S.
+        dim: width of a slice, D.
+        side: of a block; an axis shorter than that is one block.
+        refine: residual blocks of two 3x3 convolutions after the inverse, which start as nothing.
+
+    Raises:
+        InputError: the blocks do not cover the latent, or hold too few coefficients.
+    """
+
+    order: Tensor
+    place: Tensor
+
+    def __init__(self, shape: torch.Size, uses: int, dim: int, side: int, refine: int = 0) -> None:
+        super().__init__()
+        self.latent = shape
+        _, channels, height, width = as_map(torch.empty(shape, device="meta")).shape
+        self.rows, self.columns = min(side, height), min(side, width)
+        if height % self.rows or width % self.columns:
+            raise InputError(
+                f"blocks of {side} do not cover a latent of {height}x{width}: choose a divisor"
+            )
+        self.grid = height // self.rows, width // self.columns
+        blocks = self.grid[0] * self.grid[1]
+        held = channels * self.rows * self.columns
+        kept = uses * dim // blocks
+        if not 1 <= kept <= held or kept * blocks != uses * dim:
+            raise InputError(
+                f"{uses} uses of {dim} values are not {blocks} blocks of 1 to {held} coefficients: "
+                "change uses, dim or block"
+            )
+        self.dim = dim
+        self.mix = nn.Parameter(torch.eye(channels))
+        self.row_basis = nn.Parameter(cosine_basis(self.rows))
+        self.column_basis = nn.Parameter(cosine_basis(self.columns))
+        self.gain = nn.Parameter(torch.ones(kept))
+        self.bias = nn.Parameter(torch.zeros(kept))
+        self.unmix = nn.Parameter(torch.eye(channels))
+        self.row_inverse = nn.Parameter(cosine_basis(self.rows))
+        self.column_inverse = nn.Parameter(cosine_basis(self.columns))
+        self.ungain = nn.Parameter(torch.ones(kept))
+        self.mean = nn.Parameter(torch.zeros(held))
+        self.refine = nn.Sequential(*(_Residual(channels) for _ in range(refine)))
+        self.register_buffer("order", torch.arange(kept))
+        self.register_buffer("place", torch.arange(held).clamp(max=kept))
+
+    def encoder(self) -> list[nn.Parameter]:
+        """The parameters that :meth:`encode` uses."""
+        return [self.mix, self.row_basis, self.column_basis, self.gain, self.bias]
+
+    def coefficients(self, latent: Tensor) -> Tensor:
+        """All coefficients [B,blocks,channels*rows*columns] of a latent."""
+        x = as_map(latent)
+        x = functional.conv2d(x, self.mix[:, :, None, None])
+        x = x.unflatten(2, (self.grid[0], self.rows)).unflatten(4, (self.grid[1], self.columns))
+        x = torch.einsum("bcyrxs,ur,vs->byxcuv", x, self.row_basis, self.column_basis)
+        return x.flatten(3).flatten(1, 2)
+
+    def encode(self, latent: Tensor) -> Tensor:
+        """The latent as slices [B,S,D]."""
+        kept = self.coefficients(latent).index_select(2, self.order) * self.gain + self.bias
+        return kept.flatten(1).unflatten(1, (-1, self.dim))
+
+    def decode(self, slices: Tensor) -> Tensor:
+        """Slices [B,S,D] as a latent."""
+        kept = slices.flatten(1).unflatten(1, (-1, len(self.ungain))) * self.ungain
+        # Every coefficient that was not sent reads the zero put at the end.
+        x = functional.pad(kept, (0, 1)).index_select(2, self.place) + self.mean
+        x = x.unflatten(2, (-1, self.rows, self.columns)).unflatten(1, self.grid)
+        x = torch.einsum("byxcuv,ur,vs->bcyrxs", x, self.row_inverse, self.column_inverse)
+        x = functional.conv2d(x.flatten(4, 5).flatten(2, 3), self.unmix.T[:, :, None, None])
+        x = self.refine(x)
+        if len(self.latent) == 3:
+            return x[..., 0].transpose(1, 2)
+        return x[..., 0, 0] if len(self.latent) == 2 else x
+
+    @torch.no_grad()
+    def start(self, latent: Tensor) -> None:
+        """Sets both ends to the transform code of some latents [N,...], float32."""
+        x = as_map(latent)
+        flat = x.transpose(0, 1).flatten(1)
+        axes = torch.linalg.eigh(torch.cov(flat.double()).view(len(flat), -1))[1].T.flip(0).float()
+        self.mix.copy_(axes)
+        self.unmix.copy_(axes)
+        found = self.coefficients(latent).flatten(0, 1)
+        deviation, mean = torch.std_mean(found, 0)
+        order = deviation.argsort(descending=True, stable=True)[: len(self.order)]
+        self.order.copy_(order)
+        self.place.fill_(len(order))
+        self.place[order] = torch.arange(len(order), device=order.device)
+        scale = deviation[order].clamp(min=1e-6)
+        self.gain.copy_(1 / scale)
+        self.bias.copy_(-mean[order] / scale)
+        self.ungain.copy_(scale)
+        self.mean.copy_(mean)
+
+
+class _Residual(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        for parameter in self.conv2.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv2(functional.relu(self.bn1(self.conv1(x))))

@@ -1,0 +1,337 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 the gr-phydnn authors
+"""The training loop: resumable, seeded, chosen on a validation split, on one process or many.
+
+A run writes ``last.safetensors`` (weights, optimiser, history) after each epoch,
+``best.safetensors`` for the epoch of the least loss on the split that chooses, and TensorBoard's
+event files in ``tensorboard/``. Random numbers are drawn anew from (seed, epoch), so a killed run
+that is resumed ends where it would have ended.
+
+Under torchrun each process takes its share of every batch; the first one validates and writes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import math
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.progress import Progress
+from torch import Tensor, distributed, nn
+from torch.nn import functional
+from torch.nn.parallel import DistributedDataParallel
+
+from phydnn import checkpoint, datasets
+from phydnn.datasets import Images
+from phydnn.errors import InputError, RunError
+from phydnn.results import provenance
+from phydnn.train.config import RESUMABLE_KEYS, FitConfig
+
+logger = logging.getLogger(__name__)
+
+
+class Task(ABC, nn.Module):
+    """What is trained: a module that knows its loss. Its state dict is what checkpoints hold.
+
+    Attributes:
+        first_candidate: the first epoch, from 0, that may be chosen as the best.
+    """
+
+    first_candidate = 0
+
+    @abstractmethod
+    def groups(self) -> list[dict[str, Any]]:
+        """Parameter groups for SGD, each with a factor ``scale`` on the learning rate."""
+
+    @abstractmethod
+    def forward(self, x: Tensor, y: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """The loss's terms, weighted, by name: x uint8 [B,C,H,W], y int64 [B]."""
+
+    @abstractmethod
+    def logits(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """What validation scores: float32 [B,K]."""
+
+    def start_epoch(self, epoch: int, optimizer: torch.optim.Optimizer) -> None:
+        """Called before each epoch, the first being 0, with the task in training mode."""
+
+    def end_epoch(self, epoch: int, out: Path) -> dict[str, Any]:
+        """Called after each epoch on the process that writes: what else the history should keep."""
+        return {}
+
+
+def decay_groups(module: nn.Module, scale: float = 1.0) -> list[dict[str, Any]]:
+    """Parameters with weight decay, and those without: biases and scales of normalisation."""
+    parameters = list(module.parameters())
+    return [
+        {"params": [p for p in parameters if p.ndim > 1], "scale": scale},
+        {"params": [p for p in parameters if p.ndim <= 1], "scale": scale, "weight_decay": 0.0},
+    ]
+
+
+def one_cycle(progress: float, warmup: float) -> float:
+    """The learning rate's share of its peak: a linear climb, then a cosine to zero.
+
+    ``progress`` is the share of steps done. It depends on nothing else, so a resumed run needs
+    no scheduler state.
+    """
+    if progress < warmup:
+        return (progress + 1e-3) / (warmup + 1e-3)
+    return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
+
+
+def augment(x: Tensor, crop: int, flip: bool, generator: torch.Generator, side: int = 0) -> Tensor:
+    """Randomly shifts (by up to ``crop`` pixels, zeros coming in) and mirrors uint8 [B,C,H,W].
+
+    With ``side``, windows of side x side pixels are cut instead, from anywhere in the padded
+    image. One gather for the whole batch; the result lies in channels_last order.
+    """
+    count, _, height, width = x.shape
+    padded = functional.pad(x, (crop, crop, crop, crop))
+    rows_out, columns_out = (min(side, height), min(side, width)) if side else (height, width)
+    row = torch.randint(0, height + 2 * crop - rows_out + 1, (count, 1), generator=generator)
+    column = torch.randint(0, width + 2 * crop - columns_out + 1, (count, 1), generator=generator)
+    rows = row + torch.arange(rows_out)
+    columns = torch.arange(columns_out).expand(count, -1)
+    if flip:
+        mirrored = torch.rand(count, 1, generator=generator) < 0.5
+        columns = torch.where(mirrored, columns_out - 1 - columns, columns)
+    columns = columns + column
+    images = torch.arange(count)[:, None, None]
+    return padded[images, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def batches(
+    images: Images, config: FitConfig, generator: torch.Generator, side: int = 0
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """One epoch's shuffled, augmented batches of equal size; what is left over sits it out."""
+    assert images.y is not None
+    x, y = torch.from_numpy(images.x), torch.from_numpy(images.y)
+    order = torch.randperm(len(x), generator=generator)
+    for index in order.split(config.batch):
+        if len(index) == config.batch or len(order) < config.batch:
+            yield augment(x[index], config.crop, config.flip, generator, side), y[index]
+
+
+def validate(task: Task, images: Images, device: torch.device, seed: int) -> tuple[float, float]:
+    """Accuracy and mean cross-entropy of ``task.logits`` over ``images``."""
+    assert images.y is not None
+    generator = torch.Generator().manual_seed(seed)
+    task.eval()
+    right, loss = 0, 0.0
+    # Scoring is too short to be worth compiling for its own batch sizes.
+    with torch.no_grad(), torch.compiler.set_stance("force_eager"):
+        for start in range(0, len(images), 256):
+            x = torch.from_numpy(images.x[start : start + 256]).to(device)
+            y = torch.from_numpy(images.y[start : start + 256]).to(device)
+            logits = task.logits(x, generator)
+            right += int((logits.argmax(1) == y).sum())
+            loss += functional.cross_entropy(logits, y, reduction="sum").item()
+    return right / len(images), loss / len(images)
+
+
+@contextlib.contextmanager
+def processes(batch: int) -> Iterator[tuple[int, int]]:
+    """This process's rank and how many there are; joins torchrun's group where there is one."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        yield 0, 1
+        return
+    if batch % count:
+        raise InputError(f"a batch of {batch} does not divide among {count} processes: change it")
+    joined = distributed.is_initialized()
+    if not joined:
+        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield distributed.get_rank(), count
+    finally:
+        if not joined:
+            distributed.destroy_process_group()
+
+
+def pick_device() -> torch.device:
+    """The GPU where there is one, under torchrun the one of this process."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device("cpu")
+
+
+def uses_bfloat16(precision: str, device: torch.device) -> bool:
+    """Whether to compute in bfloat16: when told so, or where there are matrix units for it."""
+    if precision == "auto":
+        if device.type == "cuda":
+            return torch.cuda.is_bf16_supported()
+        return bool(torch.cpu._is_amx_tile_supported())
+    return precision == "bfloat16"
+
+
+def load_splits(config: FitConfig) -> tuple[Images, Images]:
+    """The images to train on, and those that choose the epoch.
+
+    Raises:
+        InputError: the data cannot be loaded, or its labels are missing or out of range.
+    """
+    train = datasets.load(config.data, "train")
+    chooser = datasets.load(config.data, "test" if config.select == "test" else "val")
+    for images in (train, chooser):
+        if images.y is None:
+            raise InputError(f"'{images.name}' has no labels to train on")
+        if len(images) and not 0 <= images.y.min() <= images.y.max() < len(images.classes):
+            raise InputError(
+                f"'{images.name}' has labels from {images.y.min()} to {images.y.max()}, "
+                f"but {len(images.classes)} classes"
+            )
+    return train.take(slice(config.limit)) if config.limit else train, chooser
+
+
+def fit(task: Task, config: FitConfig, train: Images, val: Images, out: Path) -> Path:
+    """Trains ``task``, or goes on with a run that was cut off, and returns the best checkpoint.
+
+    Args:
+        task: what to train; it is left with the weights of the last epoch.
+        train, val: labelled images; ``val`` chooses the epoch.
+        out: the run's folder.
+
+    Raises:
+        InputError: images without labels, or ``out`` holds a run with other settings.
+        RunError: a loss is no longer a number; the checkpoints of earlier epochs are kept.
+    """
+    if train.y is None or val.y is None:
+        raise InputError(f"'{train.name}' has no labels to train on")
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    device = pick_device()
+    task.to(device)
+    for parameter in task.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(
+        task.groups(),
+        lr=config.lr,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        nesterov=config.momentum > 0,
+    )
+    last, best = out / "last.safetensors", out / "best.safetensors"
+    history: list[dict[str, Any]] = []
+    if last.is_file():
+        state = checkpoint.load(last)
+        check_same_settings(state["config"], config, last)
+        task.load_state_dict(state["model"])
+        optimizer.load_state_dict(checkpoint.optimizer_state(state["optimizer"]))
+        history = state["history"]
+        logger.info("resuming %s after epoch %d of %d", out, len(history), config.epochs)
+    with processes(config.batch) as (rank, count):
+        for epoch in range(len(history), config.epochs):
+            begun = time.monotonic()
+            task.train()
+            task.start_epoch(epoch, optimizer)
+            sums = _train_epoch(task, config, train, optimizer, epoch, rank, count)
+            if rank == 0:
+                score, val_loss = validate(task, val, device, config.seed)
+                seconds = time.monotonic() - begun
+                history.append(
+                    {"val_accuracy": score, "val_loss": val_loss, "seconds": seconds, **sums}
+                    | task.end_epoch(epoch, out)
+                )
+                state = {
+                    "config": dataclasses.asdict(config),
+                    "classes": list(train.classes),
+                    "provenance": provenance(),
+                    "model": task.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "history": history,
+                }
+                # Not the accuracy: on a small validation split an early epoch may be lucky.
+                candidates = history[task.first_candidate :] or history[-1:]
+                if val_loss <= min(entry["val_loss"] for entry in candidates):
+                    checkpoint.save(best, {k: v for k, v in state.items() if k != "optimizer"})
+                checkpoint.save(last, state)
+                _draw(out / "tensorboard", history[-1], epoch)
+                logger.info(
+                    "epoch %d/%d: %s, validation accuracy %.4f, loss %.4f, %.0f s",
+                    epoch + 1,
+                    config.epochs,
+                    ", ".join(f"{name} {value:.4f}" for name, value in sums.items()),
+                    score,
+                    val_loss,
+                    seconds,
+                )
+            if count > 1:
+                distributed.barrier()
+    return best
+
+
+def _train_epoch(
+    task: Task,
+    config: FitConfig,
+    train: Images,
+    optimizer: torch.optim.Optimizer,
+    epoch: int,
+    rank: int,
+    count: int,
+) -> dict[str, float]:
+    """One epoch of steps; returns the mean of each term of the loss."""
+    device = pick_device()
+    order = torch.Generator().manual_seed(config.seed * 1_000_003 + epoch)
+    noise = torch.Generator().manual_seed((config.seed * 1_000_003 + epoch) * 4099 + rank + 1)
+    autocast = torch.autocast(
+        device.type, torch.bfloat16, enabled=uses_bfloat16(config.precision, device)
+    )
+    # Made anew each epoch, since what learns, and its shape, change between epochs.
+    model = DistributedDataParallel(task) if count > 1 else task
+    side = config.small_side if epoch < config.small_share * config.epochs else 0
+    steps = max(1, len(train) // config.batch)
+    sums: dict[str, float] = {}
+    with Progress(transient=True, disable=rank > 0) as progress:
+        bar = progress.add_task(f"epoch {epoch + 1}/{config.epochs}", total=steps)
+        for step, (x, y) in enumerate(batches(train, config, order, side)):
+            share = one_cycle((epoch + step / steps) / config.epochs, config.warmup)
+            for group in optimizer.param_groups:
+                group["lr"] = config.lr * group["scale"] * share
+            x, y = x[rank::count].to(device), y[rank::count].to(device)
+            with autocast:
+                terms = model(x, y, noise)
+            for name, term in terms.items():
+                value = term.item()
+                if not math.isfinite(value):
+                    raise RunError(
+                        f"the {name} loss became {value} in epoch {epoch + 1}: lower lr and "
+                        "begin anew; the last good checkpoint is kept"
+                    )
+                sums[name] = sums.get(name, 0.0) + value / steps
+            optimizer.zero_grad()
+            torch.stack(list(terms.values())).sum().backward()
+            optimizer.step()
+            progress.advance(bar)
+    return sums
+
+
+def _draw(folder: Path, entry: dict[str, Any], epoch: int) -> None:
+    """Adds an epoch's numbers to TensorBoard's event files."""
+    from tensorboardX import SummaryWriter
+
+    with SummaryWriter(str(folder)) as writer:
+        for name, value in entry.items():
+            if isinstance(value, (int, float)):
+                writer.add_scalar(name, value, epoch + 1)
+            else:
+                writer.add_histogram(name, np.repeat(np.arange(len(value)), value), epoch + 1)
+
+
+def check_same_settings(stored: dict[str, Any], config: FitConfig, path: Path) -> None:
+    """Refuses to go on with a run whose settings differ in more than RESUMABLE_KEYS."""
+    for name, value in dataclasses.asdict(config).items():
+        if name not in RESUMABLE_KEYS and stored.get(name) != value:
+            raise InputError(
+                f"{path} was trained with {name}={stored.get(name)}, not {value}: "
+                "keep the setting or give another --out"
+            )
