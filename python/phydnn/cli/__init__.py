@@ -24,6 +24,7 @@ COMMANDS = {
     "bench": "Measure the waveform and the throughput: sync, waveform, kernels, link.",
     "train": "Train a backbone or a PhyDNN.",
     "eval": "Simulate a bundle's accuracy over Es/N0 without GNU Radio.",
+    "advise": "List where a network can be split, and what each point costs.",
     "export": "Turn a checkpoint into a bundle.",
     "experiment": "Reproduce a figure or a table of a paper.",
     "report": "Set all measured results beside the papers' in one HTML page.",
