@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from phydnn.errors import InputError
@@ -15,8 +16,8 @@ from phydnn.experiments import Point, Row, Settings, inference, plots
 
 TITLE = "The constellation and its labels as they train"
 SOURCE = (
-    "M. Abdi et al., PhyDNNs: Bringing Deep Neural Networks to the Physical Layer, Section IV: "
-    "embeddings that are near each other sit on points that are near each other"
+    "M. Abdi et al., PhyDNNs: Bringing Deep Neural Networks to the Physical Layer, Algorithm 1: "
+    "labels are assigned so that embeddings near each other sit on points near each other"
 )
 VERSION = 1
 OPTIONS: dict[str, Any] = inference.OPTIONS | {"run": "", "size": 16, "constellation": "learned"}
@@ -114,3 +115,5 @@ def draw(figure: Figure, rows: list[Row]) -> None:
                label="all used alike")  # fmt: skip
     right.set(xlabel="epoch", ylabel="bits a channel use", ylim=(0, None))
     right.legend()
+    for axis in (left, right):
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))

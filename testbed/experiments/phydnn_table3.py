@@ -52,23 +52,21 @@ def measure(point: Point, folder: Path) -> list[Row]:
 
 
 def draw(figure: Figure, rows: list[Row]) -> None:
-    for axis, name, unit, scale in zip(
-        figure.subplots(1, 2),
-        ("macs", "params"),
-        ("MACs an image (millions)", "parameters (thousands)"),
-        (1e6, 1e3),
-        strict=True,
+    names = [f"{row['model'].replace('resnet', 'ResNet-')}, {row['scheme'][8:]}" for row in rows]
+    left, right = figure.subplots(1, 2, sharey=True)
+    for axis, name, unit, scale in (
+        (left, "macs", "MACs an image (millions)", 1e6),
+        (right, "params", "parameters (thousands)", 1e3),
     ):
-        names = [f"{r['model'].replace('resnet', 'ResNet-')}\n{r['scheme'][8:]}" for r in rows]
         bars = axis.barh(names, [row[name] / scale for row in rows], color=plots.COLOURS[0])
-        axis.bar_label(bars, fmt="%.1f", padding=3, fontsize=8)
+        axis.bar_label(bars, fmt="%.1f", padding=8, fontsize=8)
         for i, row in enumerate(rows):
             if row["paper"]:
                 theirs = row["paper"][name] / scale
                 axis.plot(theirs, i, "D", color=plots.COLOURS[1], label="the paper")
-        axis.margins(x=0.2)
-        axis.invert_yaxis()
+        axis.margins(x=0.25)
         axis.grid(axis="y", visible=False)
         axis.set_xlabel(unit)
-        axis.legend(loc="lower right")
+    left.invert_yaxis()
+    left.legend(loc="upper right")
     figure.suptitle("The head on the device", fontsize=10)

@@ -98,6 +98,7 @@ def of_bundle(point: Point) -> Row:
         "accuracy": found["accuracy"],
         "ci95": found["accuracy_ci95"],
         "a0": backbone.get("accuracy") if backbone.get("n") == found["n"] else None,
+        **device(meta["split"]),
         "n": found["n"],
         "seed": found["seed"],
         "paper": None,
@@ -108,6 +109,18 @@ def of_bundle(point: Point) -> Row:
 def air(uses: int, points: int) -> Row:
     """What an image costs on air: channel uses, points, and the labels' bytes."""
     return {"channel_uses": uses, "points": points, "bytes": uses * math.log2(points) / 8}
+
+
+def device(costs: dict[str, Any]) -> Row:
+    """What an image costs the device, from :func:`phydnn.export.costs` or a bundle's split."""
+    if "head_macs" not in costs:
+        return {}
+    ratio = round(costs["head_macs"] / costs["split_macs"], 3)
+    return {
+        "macs": costs["head_macs"],
+        "params": costs["head_parameters"],
+        "macs_over_bare_split": ratio,
+    }
 
 
 def train_point(
@@ -191,8 +204,9 @@ def of_training(point: Point, folder: Path) -> Row:
     """The row of a point of :func:`train_point`."""
     import torch
 
-    from phydnn import channel, complexity, datasets, train
+    from phydnn import channel, datasets, train
     from phydnn.evaluate import classified, score
+    from phydnn.export import costs
 
     phydnn, weights = adapt(point, folder)
     network = train.load_backbone(weights)
@@ -203,9 +217,8 @@ def of_training(point: Point, folder: Path) -> Row:
     generator = torch.Generator().manual_seed(point["seed"])
     n0 = channel.n0_of(point["snr_db"])
     right = 0
-    with complexity.counting() as count:
-        uses = phydnn.slices(x[:1]).shape[1]
     with torch.no_grad():
+        uses = phydnn.slices(x[:1]).shape[1]
         for images_, labels in zip(x.split(FRAME), y.split(FRAME), strict=True):
             logits = phydnn(images_, n0.expand(len(images_), 1), fading, generator)
             right += int((logits.argmax(1) == labels).sum())
@@ -224,7 +237,7 @@ def of_training(point: Point, folder: Path) -> Row:
         "accuracy": found["accuracy"],
         "ci95": found["accuracy_ci95"],
         "a0": a0["accuracy"],
-        "macs": count.get_total_flops() // 2,
+        **device(costs(phydnn, x[:1])),
         "n": found["n"],
         "seed": point["seed"],
         "paper": None,

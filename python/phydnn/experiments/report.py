@@ -234,8 +234,8 @@ def _page(sections: str) -> str:
         f"<title>gr-phydnn: measured</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
         "<h1>gr-phydnn: measured results beside the papers' own</h1>\n"
         "<p>Es/N0 is the energy of a channel use over the total complex noise variance. A0 is the "
-        "accuracy of the uncompressed network on the same test images. Uses and bytes are those of an "
-        "image, MACs and parameters those of the head on the device. Intervals are 95% (Wilson). "
+        "accuracy of the uncompressed network on the same test images. Uses and bytes are of an "
+        "image, MACs and parameters of the head on the device. Intervals are 95% (Wilson). "
         "Shaded columns are the papers' numbers.</p>\n"
         f"{sections}</body>\n</html>\n"
     )
