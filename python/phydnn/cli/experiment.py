@@ -79,6 +79,8 @@ def experiment(
     )
     committed = experiments.RESULTS / f"{chosen.name}.json"
     out = json or (runs / f"{chosen.name}_quick.json" if quick else committed)
+    if quick and data:
+        raise InputError(f"--quick is on the embedded digits: leave out --data {data}")
     if quick and out.resolve() == committed.resolve():
         raise InputError(f"{out} holds the full form's results: give --json another file")
     columns = (*Progress.get_default_columns(), TimeElapsedColumn())

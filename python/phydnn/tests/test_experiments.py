@@ -361,6 +361,7 @@ def test_the_command(
         (["experiment"], "phydnn: name an experiment"),
         (["experiment", "phydnn_fig99"], "there is no experiment 'phydnn_fig99'"),
         (["experiment", "phydnn_fig10"], "the full form needs --data cifar10:DIR"),
+        ([*command, "--data", "cifar10:x"], "--quick is on the embedded digits"),
         ([*command, "--workers", "0"], "Invalid value for '--workers'"),
         ([*command, "--workers", "2", "--cluster", "tcp://h:1"], "not both"),
         (
