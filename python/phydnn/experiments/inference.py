@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 MODELS = ROOT / "models"
 OPTIONS = {"recipe": "cifar10", "weights": "", "provenance": ""}
 """Of experiments that train: the recipe, a trained backbone's checkpoint, the data in words."""
-QUICK = {"backbone": {"epochs": 6}, "phydnn": {"epochs": 3, "limit": 640}}
+QUICK = {"backbone": {"epochs": 6}, "phydnn": {"epochs": 3, "limit": 384}}
 """What the quick forms make of the digits' recipe: seconds, and an accuracy far from the full."""
 FRAME = 256
 
