@@ -34,10 +34,10 @@ QUICK = {"backbone": {"epochs": 6}, "phydnn": {"epochs": 3, "limit": 384}}
 FRAME = 256
 
 
-def shipped(settings: Settings, models: Path = MODELS) -> Iterator[dict[str, Any]]:
+def shipped(settings: Settings) -> Iterator[dict[str, Any]]:
     """bundle.json of each bundle of the data set that the settings ask for, with ``path``."""
     kind = (settings.data or "digits").partition(":")[0]
-    for path in sorted(models.glob("*/bundle.json")):
+    for path in sorted(MODELS.glob("*/bundle.json")):
         meta = json.loads(path.read_text(encoding="utf-8"))
         if meta.get("system") == "phydnn" and meta["dataset"]["name"] == kind:
             yield meta | {"path": path.parent}

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -35,7 +34,6 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "lines.markersize": 5,
     "errorbar.capsize": 2.5,
-    "svg.fonttype": "none",
 }
 
 
@@ -67,9 +65,3 @@ def group(rows: Sequence[dict[str, Any]], *names: str) -> dict[Any, list[dict[st
         values = tuple(row.get(name) for name in names)
         groups.setdefault(values[0] if len(names) == 1 else values, []).append(row)
     return groups
-
-
-def note(axis: Axes, text: str) -> None:
-    """A sentence in place of what there is nothing to draw of."""
-    axis.text(0.5, 0.5, text, ha="center", va="center", transform=axis.transAxes, color=GREY)
-    axis.set_axis_off()

@@ -335,6 +335,7 @@ def test_options(trial: experiments.Experiment) -> None:
             read([override])
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_option_is_read_or_refused(text: str) -> None:
     experiment = experiments.load("phydnn_fig10")
@@ -488,7 +489,7 @@ json_values = st.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     st.binary()
     | st.builds(
@@ -573,6 +574,7 @@ def test_a_table_sets_ours_beside_the_papers() -> None:
     assert lines == [["a", "42.9 M", "291.6 M", "", ""], ["b", "", "", "512", "10"]]
 
 
+@settings(deadline=None)
 @given(st.lists(st.dictionaries(st.text(), json_values, max_size=4), min_size=1, max_size=3))
 def test_a_table_takes_any_keys(rows: list[dict[str, Any]]) -> None:
     known = set(report.COLUMNS) | {"paper", "ci95"}
