@@ -46,7 +46,7 @@ class Point:
         macs: the head's multiply-accumulates for an image; ``macs_share`` of the network's.
         parameters: the head's; ``parameters_share`` of the network's.
         head_ms, air_ms, tail_ms, total_ms: latency of a batch.
-        suggested: no other point costs the device less for as few channel uses.
+        suggested: no other point costs the device less for as small a latent.
     """
 
     point: str
@@ -203,14 +203,14 @@ def _parameters(traced: fx.GraphModule) -> dict[fx.Node, set[nn.Parameter]]:
 
 
 def _suggest(points: list[Point]) -> list[Point]:
-    """Marks the Pareto front of head MACs against channel uses; of equals, the last to run."""
+    """Marks the Pareto front of head MACs against the latent's size; of equals, the last to run."""
 
     def beaten(i: int) -> bool:
-        cost = points[i].macs, points[i].uses
+        cost = points[i].macs, points[i].values
         return any(
-            (other.macs, other.uses) != cost or j > i
+            (other.macs, other.values) != cost or j > i
             for j, other in enumerate(points)
-            if other.macs <= cost[0] and other.uses <= cost[1] and j != i
+            if other.macs <= cost[0] and other.values <= cost[1] and j != i
         )
 
     return [dataclasses.replace(p, suggested=not beaten(i)) for i, p in enumerate(points)]

@@ -596,7 +596,8 @@ def _try(network: nn.Module, head: nn.Module, tail: nn.Module, point: str, image
 def cuts(network: nn.Module) -> tuple[fx.GraphModule, dict[str, fx.Node]]:
     """Every point at which :func:`split` can cut a network, found in one trace.
 
-    Of several submodules that end at the same place, the first by name length is listed.
+    Of several submodules that end at the same place, the one of the shortest name is listed. What
+    a point gives shows only when it runs: a recurrent layer gives a tuple, say.
 
     Returns:
         the traced network, and for each point its node, in the order that they run.

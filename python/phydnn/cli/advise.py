@@ -36,8 +36,8 @@ def advise(
 ) -> None:
     """List every point at which a network can be split: MACs, latent size, channel uses, latency.
 
-    Stars mark the points that no other beats in both the head's MACs and the channel uses. What a
-    split does to accuracy only training tells: later points lose less, at a price to the device.
+    A star marks a point where no other with as small a latent has a cheaper head. What a split
+    does to accuracy only training tells: later points lose less, at a price to the device.
     """
     import dataclasses
     import math
@@ -95,8 +95,8 @@ def advise(
     console.print(
         "MACs, their share and parameters are the head's, uses are for an image without a "
         f"bottleneck. Latency in ms of a batch of {batch}: {', '.join(how)}, air at "
-        f"{rate / 1e6:g} MS/s and {efficiency:g} uses a sample. * no other point has both fewer "
-        "MACs and fewer uses."
+        f"{rate / 1e6:g} MS/s and {efficiency:g} uses a sample. * no point with so small a latent "
+        "has a cheaper head."
     )
     rows = [
         {"model": name, "image_values": math.prod(size), **dataclasses.asdict(p)} for p in points
