@@ -231,7 +231,7 @@ def _golden(phydnn: PhyDNN, images: Images) -> dict[str, np.ndarray[Any, Any]]:
         "images": x.numpy(),
         "slices": slices.contiguous().numpy(),
         "labels": labels.numpy().astype(np.int32),
-        "symbols": phydnn.embedding.constellation()[labels].numpy(),
+        "symbols": phydnn.embedding.constellation()[labels].detach().numpy(),
         "received": received.numpy(),
         "logits": logits.numpy(),
     }
@@ -249,6 +249,10 @@ def _model_card(meta: dict[str, Any]) -> str:
         low, high = (100 * bound for bound in entry["accuracy_ci95"])
         return f"{100 * entry['accuracy']:.2f} % ({low:.2f} to {high:.2f})"
 
+    def cost(part: str) -> str:
+        macs, parameters = (meta["split"][f"{part}_{kind}"] for kind in ("macs", "parameters"))
+        return f"{macs / 1e6:.2f} M MACs, {parameters:,} parameters"
+
     training, metrics, split = meta["training"], meta["metrics"], meta["split"]
     dictionary, slices = meta["dictionary"], meta["slices"]
     shape = "x".join(map(str, meta["input"]["shape"]))
@@ -264,8 +268,8 @@ A PhyDNN after Abdi et al., "PhyDNNs: Bringing Deep Neural Networks to the Physi
 | | |
 | --- | --- |
 | network | {split["model"]}, split after `{split["point"]}` |
-| on the device | {split["head_macs"] / 1e6:.2f} M MACs, {split["head_parameters"]:,} parameters |
-| the bare split | {split["split_macs"] / 1e6:.2f} M MACs, {split["split_parameters"]:,} parameters |
+| on the device | {cost("head")} |
+| the bare split | {cost("split")} |
 | input | {shape}, bytes 0 to 255 |
 | classes | {len(meta["classes"])} |
 | channel uses an image | {slices["count"]}, one for each slice of {slices["dim"]} values |

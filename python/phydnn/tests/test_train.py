@@ -17,9 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from phydnn import channel, checkpoint, constellation, datasets, networks, train
+from phydnn.bottleneck import Bottleneck
 from phydnn.bundle import Bundle
 from phydnn.cli import main
 from phydnn.embedding import Embedding, PhyDNN, from_slices, kmeans, to_slices
+from phydnn.embedding import grid as embedding_grid
 from phydnn.errors import InputError, RunError
 from phydnn.evaluate import sweep
 from phydnn.export import export
@@ -257,6 +259,7 @@ def test_config_errors(tmp_path: Path) -> None:
         (["epochs=0"], "epochs is 0 but must be 1 or more"),
         (["epochs"], "--set epochs is not key=value"),
         (["flip=1"], "flip is 1 but must be of type bool"),
+        (["precision=double"], "precision is 'double' but must be auto or float32 or bfloat16"),
     ):
         with pytest.raises(InputError, match=message):
             train.read_config(train.BackboneConfig, "backbone", "digits", overrides)
@@ -268,6 +271,21 @@ def test_config_errors(tmp_path: Path) -> None:
     (tmp_path / "empty.toml").write_text("")
     with pytest.raises(InputError, match="the setting data is missing"):
         train.read_config(train.BackboneConfig, "backbone", str(tmp_path / "empty.toml"), [])
+    for overrides, message in (
+        (["final_size=1"], "a dictionary of 16 embeddings that shrinks to 1 carries nothing"),
+        (["size=1"], "a dictionary of 1 embeddings"),
+        (["mode=x"], "mode is 'x' but must be corrected or as-published"),
+        (["snr_low=30"], "snr_low 30 is above snr_high"),
+        (["distilled=2"], "are shares from 0 to 1"),
+        (["quantizer=fsq", "final_size=4"], "a grid that cannot shrink"),
+    ):
+        with pytest.raises(InputError, match=message):
+            train.read_config(train.PhydnnConfig, "phydnn", "digits", overrides)
+    # A mode asked for by hand beats the recipe, and is beaten by what else is asked for by hand.
+    chosen = train.read_config(
+        train.PhydnnConfig, "phydnn", "digits", ["mode=as-published", "frozen_epochs=3"]
+    )
+    assert (chosen.quantizer, chosen.lookup, chosen.frozen_epochs) == ("gumbel", "inner_product", 3)
     read = train.read_config(train.BackboneConfig, "backbone", "digits", ["lr=1", "model=resnet56"])
     assert read.lr == 1.0 and isinstance(read.lr, float) and read.model == "resnet56"
 
@@ -283,6 +301,205 @@ def test_adaptation_learns(tiny_run: Path) -> None:
     assert len(history) == 2
     assert history[1]["distillation"] < history[0]["distillation"]
     assert max(h["val_accuracy"] for h in history) > 0.3
+
+
+@pytest.mark.parametrize(
+    "shape,uses,dim,side",
+    [
+        ((1, 16, 8, 8), 16, 4, 4),
+        ((1, 3, 4, 12), 12, 2, 4),
+        ((1, 6, 10), 3, 4, 8),
+        ((1, 9), 4, 2, 8),
+    ],
+)
+def test_bottleneck_keeps_what_it_sends(
+    shape: tuple[int, ...], uses: int, dim: int, side: int
+) -> None:
+    torch.manual_seed(6)
+    code = Bottleneck(torch.Size(shape), uses, dim, side)
+    # A latent whose positions agree is one coefficient a channel and block: it passes whole.
+    latent = torch.randn(64, 1, *[1] * (len(shape) - 2)) * torch.ones(shape[1:])
+    code.start(latent)
+    slices = code.encode(latent).detach()
+    assert slices.shape == (64, uses, dim)
+    torch.testing.assert_close(code.decode(slices), latent, rtol=1e-4, atol=1e-4)
+    noise = torch.randn(64, *shape[1:])
+    code.start(noise)
+    kept = uses * dim / np.prod(shape[1:])
+    with torch.no_grad():
+        lost = float(((code.decode(code.encode(noise)) - noise) ** 2).mean())
+    assert lost < 1.0 - 0.9 * kept if kept < 1 else lost < 1e-6
+    assert float(code.encode(noise).var()) == pytest.approx(1.0, rel=0.05)
+
+
+def test_bottleneck_that_keeps_all_is_exact() -> None:
+    torch.manual_seed(6)
+    latent = torch.randn(40, 3, 8, 8)
+    code = Bottleneck(latent.shape, 96, 2, 4, refine=1)
+    code.start(latent)
+    torch.testing.assert_close(code.eval().decode(code.encode(latent)), latent)
+    for bad in ((96, 2, 3), (95, 2, 4), (97, 2, 4), (1000, 2, 4)):
+        with pytest.raises(InputError, match=r"change uses, dim or block|choose a divisor"):
+            Bottleneck(latent.shape, *bad)
+
+
+def test_rows_are_what_the_public_code_slices() -> None:
+    latent = torch.arange(2.0 * 4 * 3 * 8).reshape(2, 4, 3, 8)
+    slices = to_slices(latent, "row")
+    torch.testing.assert_close(slices[1, 3], latent[1, 0, 1, 4:8])
+    torch.testing.assert_close(from_slices(slices, latent.shape, "row"), latent)
+
+
+def test_finite_scalar_quantisation_is_a_grid() -> None:
+    grid = embedding_grid(16, 2)
+    assert len({tuple(row) for row in grid.tolist()}) == 16
+    torch.testing.assert_close(grid.mean(0), torch.zeros(2))
+    layer = Embedding(torch.zeros(16, 2), constellation.qam(16), quantizer="fsq")
+    torch.testing.assert_close(layer.embeddings.data, grid)
+    bounded = layer.bound(torch.tensor([[-1e3, 1e3]]))
+    assert bounded.abs().max() < 2 and layer.labels(bounded[None]).unique().numel() == 1
+    with pytest.raises(InputError, match="does not fill 2 dimensions"):
+        embedding_grid(8, 2)
+
+
+def test_ema_dictionary_follows_its_slices() -> None:
+    layer = embedding(quantizer="ema").train()
+    assert not layer.embeddings.requires_grad
+    target = torch.full((1, 64, 5), 3.0)
+    n0, generator = channel.n0_of(torch.full((1, 1), 20.0)), torch.Generator().manual_seed(1)
+    label = int(layer.labels(target[:, :1]))
+    for _ in range(600):
+        layer(target, n0, channel.named("awgn"), generator)
+    torch.testing.assert_close(layer.embeddings[label], target[0, 0], rtol=1e-2, atol=1e-2)
+
+
+def test_learned_points_keep_unit_power() -> None:
+    layer = embedding(learned_points=True, decision="soft").train()
+    slices = torch.randn(4, 6, 5, requires_grad=True)
+    n0, generator = channel.n0_of(torch.full((4, 1), 5.0)), torch.Generator().manual_seed(3)
+    received, *_ = layer(slices, n0, channel.named("rayleigh"), generator)
+    (received**2).sum().backward()
+    assert isinstance(layer.points, nn.Parameter) and layer.points.grad is not None
+    layer.points.data += 0.3 * layer.points.grad / layer.points.grad.abs().max()
+    assert float(layer.constellation().detach().abs().square().mean()) == pytest.approx(1.0)
+
+
+PHYDNN = {"data": "digits", "epochs": 4, "batch": 64, "crop": 0, "flip": False, "threads": 1} | {
+    "limit": 256,
+    "lr": 0.01,
+}
+
+
+def adapted(tiny_run: Path, out: Path, **changes: Any) -> dict[str, Any]:
+    """The last checkpoint of a short adaptation."""
+    chosen = train.make_config(train.PhydnnConfig, PHYDNN | changes)
+    train.train_phydnn(chosen, tiny_run / "backbone" / "best.safetensors", out)
+    return checkpoint.load(out / "last.safetensors")
+
+
+def test_dictionary_shrinks_with_the_optimiser(tiny_run: Path, tmp_path: Path) -> None:
+    state = adapted(tiny_run, tmp_path / "kept", size=8, final_size=4, frozen_epochs=0)
+    assert [len(entry["usage"]) for entry in state["history"]] == [7, 5, 4, 4]
+    momentum = [entry["momentum_buffer"] for entry in state["optimizer"]["state"].values()]
+    assert momentum[0].shape == state["model"]["phydnn.embedding.embeddings"].shape == (4, 16)
+    best = checkpoint.load(tmp_path / "kept" / "best.safetensors")
+    assert len(best["model"]["usage"]) == 4
+    rows = (tmp_path / "kept" / "dictionary.jsonl").read_text().splitlines()
+    assert [len(json.loads(row)["points"]) for row in rows] == [7, 5, 4, 4]
+    # Cut off after two epochs and resumed, it ends in the same place.
+    options = {"size": 8, "final_size": 4, "frozen_epochs": 0}
+    chosen = train.make_config(train.PhydnnConfig, PHYDNN | options)
+
+    class CutError(Exception):
+        pass
+
+    calls = []
+
+    def cut(path: Path, tree: dict[str, Any]) -> None:
+        save(path, tree)
+        calls.append(path.name)
+        if calls.count("last.safetensors") == 2:
+            raise CutError
+
+    save = checkpoint.save
+    weights = tiny_run / "backbone" / "best.safetensors"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "save", cut)
+        with pytest.raises(CutError):
+            train.train_phydnn(chosen, weights, tmp_path / "cut")
+    train.train_phydnn(chosen, weights, tmp_path / "cut")
+    resumed = checkpoint.load(tmp_path / "cut" / "last.safetensors")
+    for name, tensor in state["model"].items():
+        torch.testing.assert_close(resumed["model"][name], tensor)
+    # What the authors' public code does: the dictionary stands still once it has been rebuilt.
+    rebuilt = adapted(tiny_run, tmp_path / "rebuilt", pruning="rebuilt", **options)
+    rows = [json.loads(row) for row in (tmp_path / "rebuilt" / "dictionary.jsonl").open()]
+    assert rows[2]["embeddings"] == rows[3]["embeddings"]
+    assert len(rebuilt["history"]) == 4
+
+
+def test_entropy_term_carries_a_gradient_unless_told_otherwise(
+    tiny_run: Path, tmp_path: Path
+) -> None:
+    options = {"beta": 0.5, "epochs": 1, "frozen_epochs": 0, "distillation": 0.0}
+    with_gradient = adapted(tiny_run, tmp_path / "a", **options)
+    without = adapted(tiny_run, tmp_path / "b", entropy_gradient=False, **options)
+    none = adapted(tiny_run, tmp_path / "c", **options | {"beta": 0.0})
+    name = "phydnn.embedding.embeddings"
+    torch.testing.assert_close(without["model"][name], none["model"][name])
+    assert not torch.allclose(with_gradient["model"][name], none["model"][name])
+    assert with_gradient["history"][0]["rate"] > 0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"mode": "as-published", "draws": 2},
+        {"quantizer": "fsq", "uses": 16, "block": 4, "constellation": "qam"},
+        {"quantizer": "ema", "slicing": "row", "channel": "rayleigh"},
+        {"uses": 32, "dim": 1, "size": 4, "constellation": "learned", "refine": 1},
+    ],
+)
+def test_every_way_trains_and_exports(
+    options: dict[str, Any], tiny_run: Path, tmp_path: Path
+) -> None:
+    state = adapted(tiny_run, tmp_path / "phydnn", **options | {"epochs": 2})
+    assert state["config"]["mode"] == options.get("mode", "corrected")
+    bundle = export(
+        tmp_path, tmp_path / "bundle", weights=tiny_run / "backbone" / "best.safetensors"
+    )
+    assert bundle.meta["split"]["head_macs"] >= bundle.meta["split"]["split_macs"] > 0
+    assert bundle.uses == options.get("uses", 64)
+    assert bundle.meta["metrics"]["simulated"][2]["accuracy"] > 0.3
+
+
+def test_deeper_network_starts_as_the_shallow_one(tiny_run: Path) -> None:
+    small = train.load_backbone(tiny_run / "backbone" / "best.safetensors")
+    deep = networks.build("resnet56", 10, [0.0], [1.0]).eval()
+    train.grow(small, deep)
+    x = torch.randint(0, 256, (4, 1, 8, 8), dtype=torch.uint8)
+    torch.testing.assert_close(deep(x), small(x))
+    with pytest.raises(InputError, match="does not fit the new"):
+        train.grow(deep, networks.build("resnet20", 10, [0.0], [1.0]))
+
+
+def test_two_processes_train_as_one(tmp_path: Path) -> None:
+    """The same steps, but for the order of sums and the statistics of each half batch."""
+    options = ["--set", "epochs=2", "--set", "limit=512", "--set", "threads=1", "--set", "lr=0.02"]
+    command = ["-m", "phydnn", "train", "backbone", "--config", "digits", *options]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    place = ["--master-addr", "127.0.0.1", "--master-port", "0"]
+    two, one = tmp_path / "two", tmp_path / "one"
+    for launch, out in (([*torchrun, *place], two), ([sys.executable], one)):
+        subprocess.run([*launch, *command, "--out", str(out)], check=True, capture_output=True)
+    states = [checkpoint.load(out / "backbone" / "last.safetensors") for out in (two, one)]
+    losses = [[entry["cross-entropy"] for entry in state["history"]] for state in states]
+    assert losses[0] == pytest.approx(losses[1], rel=0.2)
+    assert states[0]["model"]["network.fc.weight"].isfinite().all()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WORLD_SIZE", "3")
+        with pytest.raises(InputError, match="a batch of 32 does not divide among 3 processes"):
+            train.train_backbone(config(batch=32), tmp_path / "three")
 
 
 def test_export(tiny_run: Path, tmp_path: Path) -> None:

@@ -286,8 +286,10 @@ def _train_epoch(
     autocast = torch.autocast(
         device.type, torch.bfloat16, enabled=uses_bfloat16(config.precision, device)
     )
+    # An EMA dictionary alone, with the network frozen, learns without gradients.
+    learns = any(parameter.requires_grad for parameter in task.parameters())
     # Made anew each epoch, since what learns, and its shape, change between epochs.
-    model = DistributedDataParallel(task) if count > 1 else task
+    model = DistributedDataParallel(task) if count > 1 and learns else task
     side = config.small_side if epoch < config.small_share * config.epochs else 0
     steps = max(1, len(train) // config.batch)
     sums: dict[str, float] = {}
@@ -308,9 +310,10 @@ def _train_epoch(
                         "begin anew; the last good checkpoint is kept"
                     )
                 sums[name] = sums.get(name, 0.0) + value / steps
-            optimizer.zero_grad()
-            torch.stack(list(terms.values())).sum().backward()
-            optimizer.step()
+            if learns:
+                optimizer.zero_grad()
+                torch.stack(list(terms.values())).sum().backward()
+                optimizer.step()
             progress.advance(bar)
     return sums
 
