@@ -407,13 +407,13 @@ def test_dictionary_shrinks_with_the_optimiser(tiny_run: Path, tmp_path: Path) -
     rows = (tmp_path / "kept" / "dictionary.jsonl").read_text().splitlines()
     assert [len(json.loads(row)["points"]) for row in rows] == [7, 5, 4, 4]
     # Cut off after two epochs and resumed, it ends in the same place.
-    options = {"size": 8, "final_size": 4, "frozen_epochs": 0}
+    options: dict[str, Any] = {"size": 8, "final_size": 4, "frozen_epochs": 0}
     chosen = train.make_config(train.PhydnnConfig, PHYDNN | options)
 
     class CutError(Exception):
         pass
 
-    calls = []
+    calls: list[str] = []
 
     def cut(path: Path, tree: dict[str, Any]) -> None:
         save(path, tree)
@@ -487,8 +487,8 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
     """The same steps, but for the order of sums and the statistics of each half batch."""
     options = ["--set", "epochs=2", "--set", "limit=512", "--set", "threads=1", "--set", "lr=0.02"]
     command = ["-m", "phydnn", "train", "backbone", "--config", "digits", *options]
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    place = ["--master-addr", "127.0.0.1", "--master-port", "0"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    place = ["--nproc-per-node", "2"]
     two, one = tmp_path / "two", tmp_path / "one"
     for launch, out in (([*torchrun, *place], two), ([sys.executable], one)):
         subprocess.run([*launch, *command, "--out", str(out)], check=True, capture_output=True)
