@@ -15,6 +15,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from phydnn import checkpoint, complexity, datasets, networks
+from phydnn.bundle import Bundle
+from phydnn.cli import main
 from phydnn.errors import InputError
 
 STRANGERS = '''
@@ -442,6 +444,26 @@ def test_import_of_an_unseen_network(
     torch.save(state | turned, weights)
     networks.import_backbone(name, weights, "digits", tmp_path / "r3")
     assert "no better than chance" in caplog.text
+
+
+def test_unseen_network_to_a_bundle_by_the_command_line(strangers: str, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    name = f"{strangers}:Tokens"
+    network = networks.build(name, 10, [0.0], [1.0])
+    assert isinstance(network, networks.Preprocessed)
+    state = trained(network.network).state_dict()
+    torch.save({"state_dict": {f"module.{key}": x for key, x in state.items()}}, "his.pt")
+    given = ["--model", name, "--weights", "his.pt", "--data", "digits", "--out", "run"]
+    train = ["train", "phydnn", *given, "--set", "threads=1", "--set", "epochs=4"]
+    assert main([*train, "--split", "encoder.layers.9"]) == 2
+    assert main([*train, "--split", "encoder.layers.0", "--set", "frozen_epochs=1"]) == 0
+    assert main(["export", "--run", "run", "--out", "phydnn-tokens"]) == 0
+    bundle = Bundle.load(tmp_path / "phydnn-tokens")
+    # A class token and 16 patches, so 17 channel uses an image.
+    assert bundle.uses == 17 and bundle.dim == 24
+    assert bundle.meta["split"] == {"model": name, "point": "encoder.layers.0"}
+    assert bundle.meta["metrics"]["backbone"]["accuracy"] > 0.8
+    assert bundle.meta["metrics"]["simulated"][-1]["accuracy"] > 0.3
 
 
 def test_import_of_our_kind_of_network(tmp_path: Path) -> None:

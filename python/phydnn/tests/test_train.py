@@ -433,8 +433,8 @@ def test_dictionary_shrinks_with_the_optimiser(tiny_run: Path, tmp_path: Path) -
         torch.testing.assert_close(resumed["model"][name], tensor)
     # What the authors' public code does: the dictionary stands still once it has been rebuilt.
     rebuilt = adapted(tiny_run, tmp_path / "rebuilt", pruning="rebuilt", **options)
-    rows = [json.loads(row) for row in (tmp_path / "rebuilt" / "dictionary.jsonl").open()]
-    assert rows[2]["embeddings"] == rows[3]["embeddings"]
+    still = [json.loads(row) for row in (tmp_path / "rebuilt" / "dictionary.jsonl").open()]
+    assert still[2]["embeddings"] == still[3]["embeddings"]
     assert len(rebuilt["history"]) == 4
 
 
