@@ -461,7 +461,8 @@ def test_unseen_network_to_a_bundle_by_the_command_line(strangers: str, tmp_path
     bundle = Bundle.load(tmp_path / "phydnn-tokens")
     # A class token and 16 patches, so 17 channel uses an image.
     assert bundle.uses == 17 and bundle.dim == 24
-    assert bundle.meta["split"] == {"model": name, "point": "encoder.layers.0"}
+    assert bundle.meta["split"]["model"] == name
+    assert bundle.meta["split"]["point"] == "encoder.layers.0"
     assert bundle.meta["metrics"]["backbone"]["accuracy"] > 0.8
     assert bundle.meta["metrics"]["simulated"][-1]["accuracy"] > 0.3
 
