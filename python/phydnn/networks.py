@@ -170,7 +170,8 @@ def _working_directory_on_path() -> Iterator[None]:
     try:
         yield
     finally:
-        sys.path.remove(folder)
+        with contextlib.suppress(ValueError):
+            sys.path.remove(folder)
 
 
 def _short(error: Exception) -> str:
@@ -190,6 +191,13 @@ def check_logits(network: nn.Module, images: Tensor, classes: int = 0) -> None:
     Raises:
         InputError: it does not take the images, or does not give logits [B,classes].
     """
+    for module in network.modules():
+        # Torch would spread one channel over all of them.
+        if isinstance(module, Normalize) and module.mean.shape[1] != images.shape[1]:
+            raise InputError(
+                f"the network takes images of {module.mean.shape[1]} channels, "
+                f"not {images.shape[1]}"
+            )
     try:
         with torch.no_grad():
             logits = network(images)
@@ -261,11 +269,18 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return weights
 
 
-def load_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+def load_weights(
+    network: nn.Module, weights: Mapping[str, Tensor], spared: Sequence[str] = ()
+) -> None:
     """Loads all of a network's weights in place, and no others.
 
     A prefix that all names share and the network lacks ("model." of a Lightning module, say) is
     passed over.
+
+    Args:
+        network: what to load into.
+        weights: by name.
+        spared: names that may be missing, whose tensors then stay.
 
     Raises:
         InputError: some are missing, left over or of another shape; the network is untouched.
@@ -276,8 +291,10 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
     shared = dot and all(name.startswith(prefix) for name in weights)
     if shared and not any(name.startswith(prefix) for name in wanted):
         weights = {name.removeprefix(prefix): value for name, value in weights.items()}
-    # Torch fills in the counters, which no network of old had.
-    needed = [name for name in wanted if not name.endswith(".num_batches_tracked")]
+    # Counters, which no network of old had, do nothing for one that is trained.
+    needed = [
+        name for name in wanted if name not in spared and not name.endswith("num_batches_tracked")
+    ]
     problems = []
     for what, names in (
         ("misses", [name for name in needed if name not in weights]),
@@ -304,9 +321,7 @@ def load_foreign(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
     if isinstance(network, Preprocessed):
         load_weights(network.network, weights)
     else:
-        state = network.state_dict()
-        own = {name: state[name] for name in ("normalize.mean", "normalize.std")}
-        load_weights(network, own | dict(weights))
+        load_weights(network, weights, ("normalize.mean", "normalize.std"))
 
 
 def pixel_statistics(images: Images) -> tuple[list[float], list[float]]:
@@ -419,7 +434,8 @@ def from_checkpoint(state: Mapping[str, Any]) -> nn.Module:
         if name.startswith("network.")
     }
     mean, std = weights["normalize.mean"].flatten(), weights["normalize.std"].flatten()
-    classes = config["classes"] if "classes" in config else len(weights["fc.bias"])
+    # Which only a network of ours must be told.
+    classes = config.get("classes", len(weights.get("fc.bias", ())))
     network = build(config["model"], classes, mean.tolist(), std.tolist())
     load_weights(network, weights)
     return network.eval()

@@ -113,8 +113,8 @@ def test_bad_surveys() -> None:
     ):
         with pytest.raises(InputError, match=message):
             advise.survey(network, IMAGE, **options)
-    with pytest.raises(InputError, match="the network fails on images of 2x32x32: RuntimeError"):
-        advise.survey(network, (2, 32, 32))
+    with pytest.raises(InputError, match="the network takes images of 3 channels, not 1"):
+        advise.survey(network, (1, 32, 32))
     single = networks.Preprocessed(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), [0.0], [1.0])
     with pytest.raises(InputError, match="no point to split at"):
         advise.survey(single, (1, 2, 2))

@@ -433,6 +433,10 @@ def test_import_of_an_unseen_network(
         torch.testing.assert_close(tail(head(x)), loaded(x), rtol=0, atol=0)
         assert (tail(head(x)).argmax(1).numpy() == images.y).mean() > 0.8
 
+    # As if it had been trained here, when nothing says how many classes there are.
+    del stored["config"]["classes"]
+    torch.testing.assert_close(networks.from_checkpoint(stored)(x[:5]), loaded(x[:5]))
+
     # The normalisation that its owner had, on the scale that he quotes.
     centre, spread = [mean[0] / 255], [std[0] / 255]
     again = networks.import_backbone(name, weights, "digits", tmp_path / "r2", centre, spread)
@@ -472,7 +476,7 @@ def test_import_of_our_kind_of_network(tmp_path: Path) -> None:
     network = networks.build("resnet20", 10, [0.0], [1.0])
     state = network.state_dict()
     bare = {name: x for name, x in state.items() if not name.startswith("normalize.")}
-    torch.save(bare, tmp_path / "w.pt")
+    torch.save({f"net.{name}": tensor for name, tensor in bare.items()}, tmp_path / "w.pt")
     path = networks.import_backbone("resnet20", tmp_path / "w.pt", "digits", tmp_path, [0.5], [0.2])
     loaded = networks.from_checkpoint(checkpoint.load(path)).state_dict()
     assert loaded["normalize.mean"].item() == 127.5 and loaded["normalize.std"].item() == 51
@@ -503,6 +507,9 @@ def test_bad_imports(strangers: str, tmp_path: Path) -> None:
         torch.save(network.network.state_dict(), weights)
         with pytest.raises(InputError, match=message):
             networks.import_backbone(name, weights, "digits", tmp_path / "run", **options)
+    colour = networks.build("resnet20", 10, [0.0] * 3, [1.0] * 3).eval()
+    with pytest.raises(InputError, match="takes images of 3 channels, not 1"):
+        networks.check_logits(colour, torch.zeros(2, 1, 8, 8, dtype=torch.uint8), 10)
     with pytest.raises(InputError, match="the weights do not fit: the network misses stem"):
         networks.import_backbone(f"{strangers}:Convolutions", weights, "digits", tmp_path / "run")
     assert not (tmp_path / "run").exists()
