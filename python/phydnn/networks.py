@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import itertools
 import logging
+import operator
 import os
 import pickle
 import re
@@ -518,6 +519,21 @@ def _trace(network: nn.Module) -> _Tracer:
     return tracer
 
 
+def _batch_sizes(network: nn.Module, tracer: _Tracer) -> list[fx.Node]:
+    """Where the network reads how many images there are, which a latent tells as well."""
+    images = [node for node in tracer.graph.nodes if node.op == "placeholder"]
+    for name, module in network.named_modules():
+        if isinstance(module, Normalize):
+            images += [given.node for given in tracer.given.get(name, [])]
+    sizes = []
+    for user in [user for image in images for user in image.users]:
+        if user.target == "size" and user.args[1:] == (0,):
+            sizes.append(user)
+        elif user.target == "size" or (user.target is getattr and user.args[1] == "shape"):
+            sizes += [n for n in user.users if n.target is operator.getitem and n.args[1] == 0]
+    return sizes
+
+
 def _own(network: nn.Module) -> str:
     """What stands before the names that the user knows."""
     return "network." if isinstance(network, Preprocessed) else ""
@@ -568,6 +584,7 @@ def split(
     cut = found[0].node
 
     head_graph, graph = fx.Graph(), tracer.graph
+    sizes = _batch_sizes(network, tracer)
     nodes: dict[fx.Node, fx.Node] = {}
     before: list[fx.Node] = []
     for node in graph.nodes:
@@ -577,10 +594,14 @@ def split(
             break
     head_graph.output(nodes[cut])
 
-    with graph.inserting_before(cut):
-        cut.replace_all_uses_with(graph.placeholder("latent"))
+    with graph.inserting_before(before[0]):
+        latent = graph.placeholder("latent")
+        batch = graph.call_method("size", (latent, 0))
+    cut.replace_all_uses_with(latent)
+    for size in sizes:
+        size.replace_all_uses_with(batch)
     # Not by torch's own removal of dead code, which spares assertions about what is gone.
-    for node in reversed(before):
+    for node in reversed([batch, *before]):
         if not node.users:
             graph.erase_node(node)
         elif node.op == "placeholder":
@@ -624,9 +645,11 @@ def cuts(network: nn.Module) -> tuple[fx.GraphModule, dict[str, fx.Node]]:
     tracer = _trace(network)
     order = {node: i for i, node in enumerate(tracer.graph.nodes)}
     # A node is a cut where nothing that an earlier one made of the input is used after it.
-    made: set[fx.Node] = set()
+    sizes, made = set(_batch_sizes(network, tracer)), set()
     reach, clear = -1, set()
     for node, i in order.items():
+        if node in sizes:
+            continue
         if node.op == "placeholder" or any(part in made for part in node.all_input_nodes):
             made.add(node)
             if reach <= i:

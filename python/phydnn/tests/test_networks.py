@@ -219,19 +219,39 @@ def test_what_fx_cannot_follow_stays_whole() -> None:
         torch.testing.assert_close(tail(head(x)), network(x), rtol=0, atol=0)
 
 
-def test_a_batch_size_that_goes_round_is_a_shortcut() -> None:
-    class Views(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.a, self.b = nn.Linear(4, 4), nn.Linear(4, 4)
+class Views(nn.Module):
+    """Reads a size off the image [B,1,2,2], and uses it after its layers."""
 
-        def forward(self, x: Tensor) -> Tensor:
-            count = x.shape[0]
-            return self.b(self.a(x).view(count, -1))
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+        self.token = nn.Parameter(torch.ones(1, 4))
+        self.a, self.b, self.c = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4)
 
-    with pytest.raises(InputError, match="a shortcut goes round 'a'"):
-        networks.split(Views(), "a")
-    assert list(networks.cuts(Views())[1]) == ["b"]
+    def forward(self, image: Tensor) -> Tensor:
+        count, _, _, width = image.shape
+        token = self.token.expand(image.size(0), -1)
+        x = self.b(self.a(image.flatten(1)))
+        if self.how == "late":
+            count = image.size(0)
+        x = x.view(-1, 2 * width) if self.how == "width" else x.view(count, 4) + token
+        return self.c(x)
+
+
+@pytest.mark.parametrize("how,points", [("batch", "abc"), ("width", "c"), ("late", "c")])
+def test_only_the_batch_size_may_go_round_a_split(how: str, points: str) -> None:
+    torch.manual_seed(1)
+    network = networks.Preprocessed(Views(how), [100.0], [50.0]).eval()
+    x = torch.randint(0, 256, (3, 1, 2, 2), dtype=torch.uint8)
+    assert "".join(networks.cuts(network)[1]) == points
+    for point in "abc":
+        if point in points:
+            head, tail = networks.split(network, point, x)
+            for batch in (x, x[:1]):
+                torch.testing.assert_close(tail(head(batch)), network(batch), rtol=0, atol=0)
+        else:
+            with pytest.raises(InputError, match=f"a shortcut goes round '{point}'"):
+                networks.split(network, point, x)
 
 
 @pytest.mark.parametrize(
@@ -241,6 +261,7 @@ def test_a_batch_size_that_goes_round_is_a_shortcut() -> None:
             "Convolutions",
             {
                 "stem.0": (16, 8, 8),
+                "stem.1": (16, 8, 8),
                 "stem": (16, 8, 8),
                 "depthwise": (16, 4, 4),
                 "pointwise": (32, 4, 4),
@@ -250,7 +271,13 @@ def test_a_batch_size_that_goes_round_is_a_shortcut() -> None:
         ),
         (
             "Tokens",
-            {"patch": None, "encoder.layers.0": (17, 24), "encoder": (17, 24), "classify": (10,)},
+            {
+                "patch": (24, 4, 4),
+                "encoder.layers.0": (17, 24),
+                "encoder.layers.1": (17, 24),
+                "encoder": (17, 24),
+                "classify": (10,),
+            },
         ),
     ],
 )
@@ -264,14 +291,8 @@ def test_unseen_network_by_its_own_names(
     expected = network.network((x.float() - 80) / 60)
     torch.testing.assert_close(network(x), expected, rtol=0, atol=0)
     _, cuts = networks.cuts(network)
+    assert list(cuts) == [point for point in latents if point != "stem.1"]
     for point, shape in latents.items():
-        if shape is None:
-            # Its batch size is read from the image, so it cannot be cut so early.
-            assert point not in cuts
-            with pytest.raises(InputError, match="a shortcut goes round 'patch'"):
-                networks.split(network, point, x)
-            continue
-        assert point in cuts or f"{point}.1" in cuts or point == "encoder"
         head, tail = networks.split(copy.deepcopy(network), point, x)
         assert head(x).shape[1:] == shape
         torch.testing.assert_close(tail(head(x).clone()), expected, rtol=0, atol=0)
