@@ -137,7 +137,8 @@ class PhydnnConfig(FitConfig):
         distillation: the share of the loss that follows the uncompressed network's logits
             softened by ``softness`` instead of the class, for ``distilled`` of the images.
         frozen_epochs: how long only the dictionary and the bottleneck learn.
-        backbone_scale: the network's learning rate over the dictionary's, after that.
+        backbone_scale: the network's learning rate over the dictionary's, after that;
+            ``bottleneck_scale``: the bottleneck's, whose few numbers act on all positions.
     """
 
     mode: str = "corrected"
@@ -171,6 +172,7 @@ class PhydnnConfig(FitConfig):
     distilled: float = 1.0
     frozen_epochs: int = 1
     backbone_scale: float = 1.0
+    bottleneck_scale: float = 0.02
 
 
 Config = TypeVar("Config", bound=FitConfig)

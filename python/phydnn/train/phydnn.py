@@ -53,12 +53,11 @@ class PhydnnTask(Task):
 
     def groups(self) -> list[dict[str, Any]]:
         phydnn, scale = self.phydnn, self._config.backbone_scale
+        code = [] if phydnn.bottleneck is None else list(phydnn.bottleneck.parameters())
         # Weight decay would pull the dictionary off the slices that it stands for.
-        fresh = list(phydnn.embedding.parameters())
-        if phydnn.bottleneck is not None:
-            fresh += phydnn.bottleneck.parameters()
         return [
-            {"params": fresh, "scale": 1.0, "weight_decay": 0.0},
+            {"params": list(phydnn.embedding.parameters()), "scale": 1.0, "weight_decay": 0.0},
+            {"params": code, "scale": self._config.bottleneck_scale, "weight_decay": 0.0},
             *decay_groups(phydnn.head, scale),
             *decay_groups(phydnn.tail, scale),
         ]
