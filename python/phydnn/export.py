@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -45,6 +46,10 @@ class _Tail(nn.Module):
 
     def forward(self, slices: Tensor) -> Tensor:
         return self.phydnn.classify(slices)
+
+
+# Exporting needs no torchvision, and says nothing about it.
+logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
 
 
 def write_graph(module: nn.Module, example: Tensor, given: str, wanted: str, path: Path) -> None:

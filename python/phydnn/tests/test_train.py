@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from phydnn import channel, checkpoint, constellation, datasets, networks, train
 from phydnn.bottleneck import Bottleneck
@@ -25,54 +25,6 @@ from phydnn.embedding import grid as embedding_grid
 from phydnn.errors import InputError, RunError
 from phydnn.evaluate import sweep
 from phydnn.export import export
-
-
-@pytest.mark.parametrize("name,layers", [("resnet20", 20), ("resnet56", 56), ("resnet110", 110)])
-def test_depths_and_shapes(name: str, layers: int) -> None:
-    network = networks.build(name, 10, [125.0] * 3, [60.0] * 3).eval()
-    weighted = [m for m in network.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
-    assert len(weighted) == layers
-    assert network(torch.zeros(2, 3, 32, 32, dtype=torch.uint8)).shape == (2, 10)
-    if name == "resnet20":
-        # He et al. 2016, table 6: 0.27 M parameters.
-        assert round(sum(p.numel() for p in network.parameters()) / 1e6, 2) == 0.27
-
-
-@pytest.mark.parametrize("point", ["layer1", "layer2.0", "bn1", "layer3", "fc"])
-def test_split_is_exact(point: str) -> None:
-    torch.manual_seed(1)
-    network = networks.build("resnet20", 10, [100.0], [50.0]).eval()
-    x = torch.randint(0, 256, (3, 1, 8, 8), dtype=torch.uint8)
-    head, tail = networks.split(network, point)
-    torch.testing.assert_close(tail(head(x)), network(x), rtol=0, atol=0)
-    shared = {id(p) for p in network.parameters()}
-    assert {id(p) for part in (head, tail) for p in part.parameters()} == shared
-
-
-class Twice(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Linear(4, 4)
-        self.unused = nn.Linear(4, 4)
-        self.last = nn.Linear(4, 4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.last(self.layer(self.layer(x)) + x)
-        return y
-
-
-def test_bad_splits() -> None:
-    resnet = networks.build("resnet20", 10, [100.0], [50.0])
-    for network, point, message in (
-        (resnet, "layer9", "no submodule 'layer9'"),
-        (resnet, "layer1.0.conv1", "a shortcut goes round"),
-        (Twice(), "layer", "runs 'layer' 2 times"),
-        (Twice(), "unused", "runs 'unused' 0 times"),
-    ):
-        with pytest.raises(InputError, match=message):
-            networks.split(network, point)
-    with pytest.raises(InputError, match="no network 'vgg'"):
-        networks.build("vgg", 10, [0.0], [1.0])
 
 
 @pytest.mark.parametrize("shape", [(2, 5, 3, 4), (2, 6, 5), (2, 5)])

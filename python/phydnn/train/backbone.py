@@ -50,6 +50,7 @@ def train_backbone(config: BackboneConfig, out: Path) -> Path:
     train, val = load_splits(config)
     torch.manual_seed(config.seed)
     network = networks.build(config.model, len(train.classes), *pixel_statistics(train))
+    networks.check_logits(network.eval(), torch.from_numpy(train.x[:2]), len(train.classes))
     if config.start and not (out / "last.safetensors").is_file():
         grow(load_backbone(Path(config.start)), network)
     return fit(BackboneTask(network, config), config, train, val, out)
@@ -87,5 +88,5 @@ def load_backbone(path: Path) -> nn.Module:
     state = checkpoint.load(path)
     try:
         return networks.from_checkpoint(state)
-    except KeyError as error:
+    except (KeyError, InputError) as error:
         raise InputError(f"{path} is no backbone's checkpoint: {error}") from error

@@ -190,6 +190,7 @@ def train_phydnn(config: PhydnnConfig, weights: Path, out: Path) -> Path:
     """
     train, val = load_splits(config)
     teacher = load_backbone(weights)
+    networks.check_logits(teacher, torch.from_numpy(train.x[:2]), len(train.classes))
     torch.manual_seed(config.seed)
     phydnn = make_phydnn(teacher, config, train.x[:1])
     if not (out / "last.safetensors").is_file():
@@ -236,11 +237,10 @@ def make_phydnn(backbone: nn.Module, config: PhydnnConfig, image: NDArray[np.uin
         config: says where to cut it and what to put there.
         image: uint8 [1,C,H,W], any, from which the latent's shape is read.
     """
-    head, tail = networks.split(copy.deepcopy(backbone), config.split)
+    example = torch.from_numpy(image)
+    head, tail = networks.split(copy.deepcopy(backbone), config.split, example)
     with torch.no_grad():
-        latent = head(torch.from_numpy(image))
-    if not isinstance(latent, Tensor):
-        raise InputError(f"'{config.split}' gives no tensor: split where it does")
+        latent = head(example)
     bottleneck, width = None, to_slices(latent).shape[-1]
     if config.uses:
         width = config.dim
