@@ -162,12 +162,20 @@ class Embedding(nn.Module):
         return torch.view_as_complex(points)
 
     def bound(self, slices: Tensor) -> Tensor:
-        """What the head's slices go through first: FSQ's limits, else nothing."""
-        if self.quantizer != "fsq":
+        """What the head's slices go through first.
+
+        A gradient that passes by the quantiser drives slices ever further out, so it stops a
+        little beyond the outermost embeddings: by FSQ's tanh, or else by a plain limit. Gumbel's
+        gradient goes through the pick, and needs none.
+        """
+        if self.quantizer == "gumbel":
             return slices
-        # A little beyond the outermost level, so that it is reached with a gradient left.
-        limit = self.embeddings.amax(0) * 1.2
-        return limit * torch.tanh(slices / limit)
+        low, high = self.embeddings.detach().aminmax(dim=0)
+        if self.quantizer == "fsq":
+            limit = 1.2 * high
+            return limit * torch.tanh(slices / limit)
+        margin = 0.2 * (high - low)
+        return slices.clamp(low - margin, high + margin)
 
     def receive(self, symbols: Tensor, n0: Tensor) -> Tensor:
         """Slices [B,S,D] looked up for equalised symbols [B,S] with noise variance n0 [B,S]."""
@@ -190,12 +198,14 @@ class Embedding(nn.Module):
         Returns:
             received slices [draws*B,S,D], draw by draw; the binding loss (eq. 9): the mean
             squared distance of slices to their embeddings, which moves both; and how many
-            slices picked each embedding, int64 [M].
+            slices picked each embedding, int64 [M], in all processes together.
         """
         scores = self.scores(slices)
         labels = scores.argmax(-1)
         binding = functional.mse_loss(slices, self.embeddings[labels])
         usage = torch.bincount(labels.flatten(), minlength=len(self.embeddings))
+        if torch.distributed.is_initialized():
+            torch.distributed.all_reduce(usage)
         if self.quantizer == "gumbel":
             uniform = torch.rand((self.draws, *scores.shape), generator=generator)
             noise = -torch.log(-torch.log(uniform.clamp(1e-9, 1 - 1e-7))).to(scores.device)
@@ -219,7 +229,6 @@ class Embedding(nn.Module):
         counts, flat = usage.float(), slices.flatten(0, 1)
         sums = torch.zeros_like(self.sums).index_add_(0, labels.flatten(), flat)
         if torch.distributed.is_initialized():
-            torch.distributed.all_reduce(counts)
             torch.distributed.all_reduce(sums)
         self.counts.lerp_(counts, 1 - EMA_DECAY)
         self.sums.lerp_(sums, 1 - EMA_DECAY)

@@ -40,7 +40,12 @@ def schemes(uses: int) -> dict[str, dict[str, Any]]:
 
     published = MODES["as-published"] | {"mode": "as-published"} | PUBLISHED
     everything = {name: value for change in DEPARTURES.values() for name, value in change.items()}
-    corrected = {"mode": "corrected", "size": PUBLISHED["final_size"]}
+    corrected = {
+        "mode": "corrected",
+        "size": PUBLISHED["final_size"],
+        "dim": 1,
+        "constellation": "psk",
+    }
     narrow = {"mode": "corrected", "uses": uses, "dim": 2, "size": 16}
     return {
         "as published": published,

@@ -11,7 +11,7 @@ import numpy as _numpy
 if int(_numpy.__version__.split(".")[0]) >= 2:
     raise ImportError(
         f"GNU Radio 3.10 needs numpy < 2 in the same process, but numpy {_numpy.__version__} is "
-        'installed: run \'python3 -m pip install "numpy<2"\' in this environment.'
+        "installed: run 'python3 -m pip install \"numpy<2\"' in this environment."
     )
 
 from .ends import device, edge  # noqa: F401

@@ -324,6 +324,18 @@ def test_finite_scalar_quantisation_is_a_grid() -> None:
         embedding_grid(8, 2)
 
 
+@pytest.mark.parametrize("quantizer", ["straight-through", "ema", "fsq"])
+def test_slices_stay_near_the_dictionary(quantizer: str) -> None:
+    points = constellation.qam(16)
+    layer = Embedding(embedding_grid(16, 2), points, quantizer=quantizer)
+    far = torch.tensor([[[50.0, -50.0], [0.1, 0.2]]], requires_grad=True)
+    bounded = layer.bound(far)
+    assert bounded.abs().max() < 1.5 * layer.embeddings.max()
+    bounded.sum().backward()
+    assert far.grad is not None and far.grad[0, 0].abs().max() < 1e-6 < far.grad[0, 1].min()
+    torch.testing.assert_close(layer.labels(bounded), layer.labels(far))
+
+
 def test_ema_dictionary_follows_its_slices() -> None:
     layer = embedding(quantizer="ema").train()
     assert not layer.embeddings.requires_grad
@@ -445,18 +457,27 @@ def test_deeper_network_starts_as_the_shallow_one(tiny_run: Path) -> None:
         train.grow(deep, networks.build("resnet20", 10, [0.0], [1.0]))
 
 
-def test_two_processes_train_as_one(tmp_path: Path) -> None:
+def test_two_processes_train_as_one(tiny_run: Path, tmp_path: Path) -> None:
     """The same steps, but for the order of sums and the statistics of each half batch."""
-    options = ["--set", "epochs=2", "--set", "limit=512", "--set", "threads=1", "--set", "lr=0.02"]
-    command = ["-m", "phydnn", "train", "backbone", "--config", "digits", *options]
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    place = ["--nproc-per-node", "2"]
     two, one = tmp_path / "two", tmp_path / "one"
-    for launch, out in (([*torchrun, *place], two), ([sys.executable], one)):
-        subprocess.run([*launch, *command, "--out", str(out)], check=True, capture_output=True)
+    settings = ["epochs=2", "limit=512", "threads=1", "lr=0.02"]
+    options = ["--config", "digits", *(word for s in settings for word in ("--set", s))]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    for launch, out in (([*torchrun, "--nproc-per-node", "2"], two), ([sys.executable], one)):
+        command = [*launch, "-m", "phydnn", "train", "backbone", *options, "--out", str(out)]
+        subprocess.run(command, check=True, capture_output=True)
     states = [checkpoint.load(out / "backbone" / "last.safetensors") for out in (two, one)]
     losses = [[entry["cross-entropy"] for entry in state["history"]] for state in states]
     assert losses[0] == pytest.approx(losses[1], rel=0.2)
+    # An adaptation whose dictionary is frozen in with the network first, and follows means.
+    options += ["--set", "quantizer=ema", "--set", "frozen_epochs=1", "--set", "final_size=8"]
+    weights = ["--weights", str(tiny_run / "backbone" / "best.safetensors")]
+    command = [*torchrun, "--nproc-per-node", "2", "-m", "phydnn", "train", "phydnn", *options]
+    subprocess.run([*command, *weights, "--out", str(two)], check=True, capture_output=True)
+    usage = [e["usage"] for e in checkpoint.load(two / "phydnn" / "last.safetensors")["history"]]
+    # All slices are counted once the processes' own counts have been put together.
+    assert [len(counts) for counts in usage] == [16, 8]
+    assert sum(usage[0]) == 512 * 64
     assert states[0]["model"]["network.fc.weight"].isfinite().all()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WORLD_SIZE", "3")

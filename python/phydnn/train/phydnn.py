@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from phydnn import channel, checkpoint, constellation, networks
@@ -90,8 +90,6 @@ class PhydnnTask(Task):
     def _shrink(self, size: int, optimizer: torch.optim.Optimizer) -> None:
         """Removes the least-used embeddings, from the optimiser's state as well."""
         embedding, config = self.phydnn.embedding, self._config
-        if distributed.is_initialized():
-            distributed.all_reduce(self.usage)
         kept = self.usage.argsort(descending=True, stable=True)[:size].sort().values
         if config.constellation == "learned":
             points = constellation.unit_power(embedding.constellation().detach().cpu()[kept.cpu()])
