@@ -3,7 +3,7 @@
 """The training loop: resumable, seeded, chosen on a validation split, on one process or many.
 
 A run writes ``last.safetensors`` (weights, optimiser, history) after each epoch,
-``best.safetensors`` for the epoch of the least loss on the split that chooses, and TensorBoard's
+``best.safetensors`` for the epoch that is most accurate on the split that chooses, and TensorBoard's
 event files in ``tensorboard/``. Random numbers are drawn anew from (seed, epoch), so a killed run
 that is resumed ends where it would have ended.
 
@@ -250,9 +250,8 @@ def fit(task: Task, config: FitConfig, train: Images, val: Images, out: Path) ->
                     "optimizer": optimizer.state_dict(),
                     "history": history,
                 }
-                # Not the accuracy: on a small validation split an early epoch may be lucky.
                 candidates = history[task.first_candidate :] or history[-1:]
-                if val_loss <= min(entry["val_loss"] for entry in candidates):
+                if history[-1] is max(reversed(candidates), key=_merit):
                     checkpoint.save(best, {k: v for k, v in state.items() if k != "optimizer"})
                 checkpoint.save(last, state)
                 _draw(out / "tensorboard", history[-1], epoch)
@@ -268,6 +267,14 @@ def fit(task: Task, config: FitConfig, train: Images, val: Images, out: Path) ->
             if count > 1:
                 distributed.barrier()
     return best
+
+
+def _merit(entry: dict[str, Any]) -> tuple[float, float]:
+    """By what an epoch is chosen: accuracy, and of equals the least loss.
+
+    The loss alone would stop early: it rises with the network's confidence while it still learns.
+    """
+    return entry["val_accuracy"], -entry["val_loss"]
 
 
 def _train_epoch(
