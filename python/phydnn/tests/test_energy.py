@@ -384,6 +384,13 @@ def test_tegrastats_that_stalls_fails_the_run(
         monkeypatch.setattr(energy, "SILENCE_S", 0.0)
 
 
+def test_tegrastats_that_tells_other_rails_fails_the_run(tmp_path: Path) -> None:
+    first, then = (f"print('{rail} 5mW/5mW', flush=True)" for rail in ("VDD_IN", "VDD_SOC"))
+    meter = energy.Jetson(tmp_path, program(f"{first}\ntime.sleep(0.4)\n{then}\ntime.sleep(60)"))
+    with pytest.raises(RunError, match="no longer shows what it did"), meter:
+        meter._thread.join(10)
+
+
 def test_no_jetson(tmp_path: Path) -> None:
     with pytest.raises(energy.UnavailableError, match=r"no Jetson: .* cannot be run"):
         energy.Jetson(tmp_path, (str(tmp_path / "tegrastats"),))
