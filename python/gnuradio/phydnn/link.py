@@ -22,16 +22,21 @@ from phydnn.bundle import Bundle
 from phydnn.channels import ChannelSpec, parse_channel
 from phydnn.datasets import Images
 from phydnn.errors import InputError, RunError
+from phydnn.recording import Made, Recording, fingerprint, paths
+from phydnn.recording import load as load_recording
 from phydnn.results import wilson_interval
 
 from . import pdus
 from .ends import device, edge
-from .networks import loaded
+from .networks import head, loaded
 from .phydnn_python import channel as channel_block
-from .phydnn_python import numerology
+from .phydnn_python import embedding_mapper, numerology
+from .recording import player, recorder
 from .sources import image_source
 
 LINKS = ("loopback", "zmq", "usrp", "file")
+GAP = 128
+"""Zeros after each frame."""
 IN_FLIGHT = 4
 """Frames under way at once: enough to keep every block busy, few enough to keep memory flat."""
 POLL_S = 0.005
@@ -89,6 +94,10 @@ def run_link(
     sample_rate: float = 20e6,
     decision: str = "",
     dimensions: str = "wide",
+    record: str | os.PathLike[str] | None = None,
+    record_sent: str | os.PathLike[str] | None = None,
+    replay: str | os.PathLike[str] | None = None,
+    author: str = "",
     progress: Callable[[int, int], None] | None = None,
 ) -> LinkResult:
     """Classifies images with the head at one end of a link and the tail at the other.
@@ -109,10 +118,15 @@ def run_link(
     ``air`` (samples over sample rate), ``receive`` (from the resource grid to the slices)
     and ``total``, their sum, without the time that frames wait for each other.
 
+    Link "file" plays a recording into the receiver. It says itself what it holds: channel, snr_db,
+    the offsets, batch, seed, sample_rate, dimensions and the number of images are its own, and the
+    arguments of these names do not count. The head maps the same images again, so that ``evm_db``
+    has something to compare with; ``csi_mse`` is there where the channel was ``awgn``.
+
     Args:
         bundle: a bundle, or the path or name of one.
         images: what to classify; labels are matched with the bundle's classes by name.
-        link: "loopback"; the other links of the contract are not there yet.
+        link: "loopback" or "file"; the other links of the contract are not there yet.
         channel: as :func:`phydnn.channels.parse_channel` takes it.
         snr_db: Es/N0 in dB, -100 to 100.
         cfo_hz: carrier frequency offset.
@@ -123,17 +137,35 @@ def run_link(
         sample_rate: samples per second.
         decision: "hard" or "soft" lookup; empty for the bundle's own.
         dimensions: name of a preset of the waveform.
+        record: where to record the receiver's input, as SigMF; link "loopback".
+        record_sent: where to record the transmitter's output; link "loopback".
+        replay: the recording that link "file" plays, of either.
+        author: of the recordings, "name <address>".
         progress: called now and then with the images that are done and those that were lost.
 
     Raises:
-        InputError: an argument, the bundle or the images are no good.
+        InputError: an argument, the bundle, the images or the recording are no good.
         RunError: the link fell silent.
     """
     bundle = loaded(bundle)
     if link not in LINKS:
         raise InputError(f"there is no link '{link}': choose {', '.join(LINKS)}")
-    if link != "loopback":
-        raise InputError(f"link '{link}' is not there yet: choose loopback")
+    if link not in ("loopback", "file"):
+        raise InputError(f"link '{link}' is not there yet: choose loopback or file")
+    recording = None
+    if link == "file":
+        if replay is None:
+            raise InputError("link 'file' plays a recording: say which with replay")
+        if record is not None or record_sent is not None:
+            raise InputError("link 'file' plays a recording: it makes none")
+        recording = load_recording(replay)
+        made, sample_rate = recording.made, recording.sample_rate
+        channel, snr_db, dimensions, seed = made.channel, made.snr_db, made.waveform, made.seed
+        cfo_hz, sfo_ppm, phase_noise_hz = made.cfo_hz, made.sfo_ppm, made.phase_noise_hz
+        batch = made.batch
+        images = _those_recorded(made, bundle, images)
+    elif replay is not None:
+        raise InputError(f"link '{link}' plays no recording: choose file")
     if not -100 <= snr_db <= 100:
         raise InputError(f"snr_db is {snr_db}: give Es/N0 between -100 and 100 dB")
     if decision not in ("", "hard", "soft"):
@@ -146,19 +178,30 @@ def run_link(
             f"{((1 << 24) - 1) // bundle.uses} images"
         )
     images = _in_the_order_of(bundle, images)
-    spec = parse_channel(channel)
+    if record is not None and record_sent is not None and paths(record) == paths(record_sent):
+        raise InputError(f"cannot record both what is sent and what is received as {record}")
+    made = Made(
+        point="received",
+        bundle=bundle.name,
+        bundle_id=bundle.id,
+        waveform=dimensions,
+        batch=batch,
+        images=len(images),
+        data=images.name,
+        images_sha256=fingerprint(images) if record or record_sent else "",
+        link=link,
+        channel=channel,
+        snr_db=float(snr_db),
+        cfo_hz=float(cfo_hz),
+        sfo_ppm=float(sfo_ppm),
+        phase_noise_hz=float(phase_noise_hz),
+        seed=seed,
+    )
+    recorders: dict[str, recorder] = {}
+    top = gr.top_block("phydnn link")
+    source = image_source(bundle, images, batch, IN_FLIGHT)
     try:
         waveform = numerology(dimensions)
-        sender = device(bundle, waveform, batch)
-        air = channel_block(
-            sample_rate=sample_rate,
-            snr_db=snr_db,
-            cfo_hz=cfo_hz,
-            sfo_ppm=sfo_ppm,
-            phase_noise_hz=phase_noise_hz,
-            seed=seed,
-            **spec.arguments(),
-        )
         receiver = edge(
             bundle,
             waveform,
@@ -166,48 +209,95 @@ def run_link(
             decision,
             max_uses=max(262144, batch * bundle.uses),
         )
+        if recording is not None:
+            response = _known_response(recording, waveform)
+            sender, network = player(recording, IN_FLIGHT), head(bundle, batch)
+            mapper = embedding_mapper(bundle.embeddings, bundle.points, bundle.lookup)
+            top.connect(sender, receiver)
+            top.msg_connect(source, "images", network, "images")
+            top.msg_connect(network, "slices", mapper, "slices")
+            lag = 0.0  # what is played has the receiver's clock
+        else:
+            spec = parse_channel(channel)
+            response = _response(spec, waveform, sample_rate)
+            sender = mapper = device(bundle, waveform, batch, gap=GAP)
+            air = channel_block(
+                sample_rate=sample_rate,
+                snr_db=snr_db,
+                cfo_hz=cfo_hz,
+                sfo_ppm=sfo_ppm,
+                phase_noise_hz=phase_noise_hz,
+                seed=seed,
+                **spec.arguments(),
+            )
+            top.connect(sender, air, receiver)
+            top.msg_connect(source, "images", sender, "images")
+            lag = sfo_ppm
+            for point, name, block in (("sent", record_sent, sender), ("received", record, air)):
+                if name is not None:
+                    recorders[point] = recorder(name)
+                    top.connect(block, recorders[point])
+        ledger = _ledger(bundle, len(images), batch, waveform, response)
+        top.msg_connect(ledger, "done", source, "done")
+        if recording is not None:
+            top.msg_connect(ledger, "done", sender, "done")
+        top.msg_connect(mapper, "symbols", ledger, "mapped")
+        top.msg_connect(sender, "sent", ledger, "sent")
+        top.msg_connect(receiver, "raw", ledger, "raw")
+        top.msg_connect(receiver, "csi", ledger, "csi")
+        top.msg_connect(receiver, "symbols", ledger, "symbols")
+        top.msg_connect(receiver.demapper, "slices", ledger, "slices")
+        top.msg_connect(receiver, "classes", ledger, "classes")
+
+        started = heard = time.monotonic()
+        done = 0
+        top.start()
+        try:
+            while ledger.images_done < len(images):
+                ledger.settle()
+                ledger.give_up_lost(receiver.synchronizer, lag)
+                if ledger.images_done != done:
+                    done, heard = ledger.images_done, time.monotonic()
+                    if progress is not None:
+                        progress(done, ledger.images_lost)
+                elif recording is not None and sender.fault:
+                    raise RunError(sender.fault)
+                elif time.monotonic() - heard > SILENCE_S:
+                    raise RunError(
+                        f"the link fell silent after {done} of {len(images)} images: no frame came "
+                        f"for {SILENCE_S:.0f} s"
+                    )
+                ledger.changed.wait(POLL_S)
+            seconds = time.monotonic() - started
+            # The same samples on every run: those that the channel surely lets go.
+            lengths = {
+                "sent": ledger.samples,
+                "received": int(ledger.samples / (1 + 1e-6 * sfo_ppm)) - HELD_BACK,
+            }
+            while any(recorders[point].samples() < lengths[point] for point in recorders):
+                if time.monotonic() - heard > SILENCE_S:
+                    raise RunError("the recording cannot be written: is the disk full?")
+                time.sleep(POLL_S)
+        finally:
+            top.stop()
+            top.wait()
+        for point, block in recorders.items():
+            block.finish(
+                lengths[point],
+                ledger.bursts(),
+                sample_rate,
+                replace(made, point=point),
+                author,
+            )
     except InputError:
         raise
     except ValueError as error:
         raise InputError(str(error)) from error
-
-    source = image_source(bundle, images, batch, IN_FLIGHT)
-    ledger = _ledger(bundle, len(images), batch, waveform, _response(spec, waveform, sample_rate))
-    top = gr.top_block("phydnn link")
-    top.connect(sender, air, receiver)
-    top.msg_connect(source, "images", sender, "images")
-    top.msg_connect(ledger, "done", source, "done")
-    top.msg_connect(sender, "symbols", ledger, "mapped")
-    top.msg_connect(sender, "sent", ledger, "sent")
-    top.msg_connect(receiver, "raw", ledger, "raw")
-    top.msg_connect(receiver, "csi", ledger, "csi")
-    top.msg_connect(receiver, "symbols", ledger, "symbols")
-    top.msg_connect(receiver.demapper, "slices", ledger, "slices")
-    top.msg_connect(receiver, "classes", ledger, "classes")
-
-    started = heard = time.monotonic()
-    done = 0
-    top.start()
-    try:
-        while ledger.images_done < len(images):
-            ledger.settle()
-            ledger.give_up_lost(receiver.synchronizer, sfo_ppm)
-            if ledger.images_done != done:
-                done, heard = ledger.images_done, time.monotonic()
-                if progress is not None:
-                    progress(done, ledger.images_lost)
-            elif time.monotonic() - heard > SILENCE_S:
-                raise RunError(
-                    f"the link fell silent after {done} of {len(images)} images: no frame came "
-                    f"for {SILENCE_S:.0f} s"
-                )
-            ledger.changed.wait(POLL_S)
-        seconds = time.monotonic() - started
     finally:
-        top.stop()
-        top.wait()
+        for block in recorders.values():
+            block.discard()
 
-    record: dict[str, Any] = {
+    results: dict[str, Any] = {
         **_accuracy(ledger.predictions, images.y),
         "n": len(images),
         "seed": seed,
@@ -225,7 +315,34 @@ def run_link(
         "decision": decision or bundle.decision,
         **ledger.record(sample_rate),
     }
-    return LinkResult(record, ledger.predictions, seconds, ledger.snapshot)
+    return LinkResult(results, ledger.predictions, seconds, ledger.snapshot)
+
+
+def _those_recorded(made: Made, bundle: Bundle, images: Images) -> Images:
+    """The images that a recording was made of."""
+    if made.bundle_id != bundle.id:
+        raise InputError(
+            f"the recording is of bundle {made.bundle} ({made.bundle_id:08x}), which is not the "
+            f"one given: {bundle.name} ({bundle.id:08x})"
+        )
+    if len(images) < made.images:
+        raise InputError(
+            f"the recording is of {made.images} images of '{made.data}', but '{images.name}' has "
+            f"only {len(images)}"
+        )
+    images = images.take(slice(made.images))
+    if fingerprint(images) != made.images_sha256:
+        raise InputError(
+            f"the recording is of images of '{made.data}': those of '{images.name}' are others"
+        )
+    return images
+
+
+def _known_response(recording: Recording, waveform: Any) -> NDArray[np.complex128] | None:
+    """The channel that a recording went through, where its name alone tells it."""
+    if recording.made.channel != "awgn":
+        return None
+    return _response(parse_channel("awgn"), waveform, recording.sample_rate)
 
 
 def _in_the_order_of(bundle: Bundle, images: Images) -> Images:
@@ -369,7 +486,7 @@ class _ledger(gr.basic_block):
         self._under_way = {frame.number: frame for frame in self._frames[:IN_FLIGHT]}
         self._issued = len(self._under_way)
         self._complete: list[_Frame] = []
-        self._samples = 0
+        self.samples = 0
         self._results = 0
         self._lock = threading.Lock()
         self.message_port_register_out(pmt.intern("done"))
@@ -412,7 +529,7 @@ class _ledger(gr.basic_block):
 
     def _on_sent(self, frame: _Frame, metadata: Any, _values: Any) -> None:
         frame.samples = pdus.get(metadata, "samples", 0)
-        self._samples += frame.samples
+        self.samples += pdus.get(metadata, "released", frame.samples)
 
     def _on_raw(self, frame: _Frame, metadata: Any, values: Any) -> None:
         frame.stamps["raw"] = time.perf_counter()
@@ -484,7 +601,7 @@ class _ledger(gr.basic_block):
             if not all(frame.seen >= self.SENT for frame in self._under_way.values()):
                 return
             counts = synchronizer.counts()
-            seen = counts["samples"] >= self._samples / (1 + 1e-6 * sfo_ppm) - HELD_BACK
+            seen = counts["samples"] >= self.samples / (1 + 1e-6 * sfo_ppm) - HELD_BACK
             made = sum(counts[name] for name in ("frames", "lost", "bundle_mismatches", "cut"))
             if not seen or made != self._results:
                 return
@@ -492,6 +609,17 @@ class _ledger(gr.basic_block):
         for frame in lost:
             frame.reason = "lost"
             self._settle(frame)
+
+    def bursts(self) -> dict[int, tuple[int, int]]:
+        """Samples of each frame that was sent, without and with its gap, by number."""
+        return {
+            frame.number: (
+                self._waveform.frame_samples(frame.images * self._uses),
+                frame.samples,
+            )
+            for frame in self._frames
+            if frame.samples
+        }
 
     def record(self, sample_rate: float) -> dict[str, Any]:
         """The keys of the results that come from counting, by frame number."""

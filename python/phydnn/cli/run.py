@@ -14,11 +14,18 @@ from phydnn.errors import InputError, RunError
 if TYPE_CHECKING:
     from phydnn.datasets import Images
 
+RECORDED = (
+    "channel", "snr", "cfo", "sfo", "phase_noise", "sample_rate", "waveform", "batch", "limit",
+    "seed", "record", "record_sent", "author",
+)  # fmt: skip
+"""The options that a recording answers itself, or that would make another."""
+
 
 def run(
+    context: typer.Context,
     bundle: Annotated[str, typer.Option(help="A bundle's folder, or the name of one that ships.")],
     data: Annotated[str, typer.Option(help="digits, cifar10:DIR, cifar100:DIR or images:DIR.")],
-    link: Annotated[str, typer.Option(help="loopback; others are to come.")] = "loopback",
+    link: Annotated[str, typer.Option(help="loopback or file; others are to come.")] = "loopback",
     channel: Annotated[str, typer.Option(help="awgn, rayleigh, rician:K or tdl:FILE.")] = "awgn",
     snr: Annotated[float, typer.Option(help="Es/N0 in dB, -100 to 100.")] = 12.0,
     cfo: Annotated[float, typer.Option(help="Carrier frequency offset in Hz.")] = 0.0,
@@ -34,8 +41,26 @@ def run(
     seed: Annotated[int, typer.Option(min=0, help="Of the fades and the noise.")] = 1,
     json: Annotated[Path | None, typer.Option(help="Write the results there.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Write a picture (PNG) there.")] = None,
+    record: Annotated[
+        Path | None, typer.Option(help="Record what is received there, as SigMF.")
+    ] = None,
+    record_sent: Annotated[
+        Path | None, typer.Option(help="Record what is sent there, as SigMF.")
+    ] = None,
+    author: Annotated[str, typer.Option(help="Of the recordings: 'name <address>'.")] = "",
+    replay: Annotated[Path | None, typer.Option(help="The recording that link file plays.")] = None,
 ) -> None:
     """Run a bundle over a link, both ends in one process, and measure it."""
+    if link == "file":
+        if replay is None:
+            raise InputError("--link file plays a recording: say which with --replay FILE")
+        for option in RECORDED:
+            source = context.get_parameter_source(option)
+            if source is not None and source.name == "COMMANDLINE":
+                raise InputError(
+                    f"--{option.replace('_', '-')} does not go with --replay: the recording says "
+                    "what it holds"
+                )
     from phydnn import datasets
     from phydnn.bundle import Bundle
 
@@ -59,6 +84,10 @@ def run(
         decision=decision,
         batch=batch,
         seed=seed,
+        record=record,
+        record_sent=record_sent,
+        author=author,
+        replay=replay,
     )
 
 
@@ -106,6 +135,8 @@ def send(
         result = run_link(
             bundle, images, progress=lambda done, _: bar.update(task, completed=done), **options
         )
+        images = images.take(slice(len(result.predictions)))  # a recording may hold fewer
+        bar.update(task, total=len(images))
     record = result.record
     if images.y is None:
         names = (*images.classes, *bundle.classes)[-len(bundle.classes) :]
