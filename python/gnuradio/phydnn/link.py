@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -35,8 +36,6 @@ from .recording import player, recorder
 from .sources import image_source
 
 LINKS = ("loopback", "zmq", "usrp", "file")
-GAP = 128
-"""Zeros after each frame."""
 IN_FLIGHT = 4
 """Frames under way at once: enough to keep every block busy, few enough to keep memory flat."""
 POLL_S = 0.005
@@ -185,7 +184,7 @@ def run_link(
         bundle=bundle.name,
         bundle_id=bundle.id,
         waveform=dimensions,
-        batch=batch,
+        batch=int(batch),
         images=len(images),
         data=images.name,
         images_sha256=fingerprint(images) if record or record_sent else "",
@@ -195,48 +194,55 @@ def run_link(
         cfo_hz=float(cfo_hz),
         sfo_ppm=float(sfo_ppm),
         phase_noise_hz=float(phase_noise_hz),
-        seed=seed,
+        seed=int(seed),
     )
-    recorders: dict[str, recorder] = {}
     top = gr.top_block("phydnn link")
     source = image_source(bundle, images, batch, IN_FLIGHT)
-    try:
-        waveform = numerology(dimensions)
-        receiver = edge(
-            bundle,
-            waveform,
-            sample_rate,
-            decision,
-            max_uses=max(262144, batch * bundle.uses),
-        )
-        if recording is not None:
-            response = _known_response(recording, waveform)
-            sender, network = player(recording, IN_FLIGHT), head(bundle, batch)
-            mapper = embedding_mapper(bundle.embeddings, bundle.points, bundle.lookup)
-            top.connect(sender, receiver)
-            top.msg_connect(source, "images", network, "images")
-            top.msg_connect(network, "slices", mapper, "slices")
-            lag = 0.0  # what is played has the receiver's clock
-        else:
-            spec = parse_channel(channel)
-            response = _response(spec, waveform, sample_rate)
-            sender = mapper = device(bundle, waveform, batch, gap=GAP)
-            air = channel_block(
-                sample_rate=sample_rate,
-                snr_db=snr_db,
-                cfo_hz=cfo_hz,
-                sfo_ppm=sfo_ppm,
-                phase_noise_hz=phase_noise_hz,
-                seed=seed,
-                **spec.arguments(),
+    recorders: dict[str, recorder] = {}
+    with ExitStack() as leftovers:
+        try:
+            waveform = numerology(dimensions)
+            receiver = edge(
+                bundle,
+                waveform,
+                sample_rate,
+                decision,
+                max_uses=max(262144, batch * bundle.uses),
             )
-            top.connect(sender, air, receiver)
-            top.msg_connect(source, "images", sender, "images")
-            lag = sfo_ppm
-            for point, name, block in (("sent", record_sent, sender), ("received", record, air)):
-                if name is not None:
-                    recorders[point] = recorder(name)
-                    top.connect(block, recorders[point])
+            if recording is not None:
+                response = _known_response(recording, waveform)
+                sender, network = player(recording, IN_FLIGHT), head(bundle, batch)
+                mapper = embedding_mapper(bundle.embeddings, bundle.points, bundle.lookup)
+                top.connect(sender, receiver)
+                top.msg_connect(source, "images", network, "images")
+                top.msg_connect(network, "slices", mapper, "slices")
+                lag = 0.0  # what is played has the receiver's clock
+            else:
+                spec = parse_channel(channel)
+                response = _response(spec, waveform, sample_rate)
+                sender = mapper = device(bundle, waveform, batch)
+                air = channel_block(
+                    sample_rate=sample_rate,
+                    snr_db=snr_db,
+                    cfo_hz=cfo_hz,
+                    sfo_ppm=sfo_ppm,
+                    phase_noise_hz=phase_noise_hz,
+                    seed=seed,
+                    **spec.arguments(),
+                )
+                top.connect(sender, air, receiver)
+                top.msg_connect(source, "images", sender, "images")
+                lag = sfo_ppm
+                for point, name, end in (("sent", record_sent, sender), ("received", record, air)):
+                    if name is not None:
+                        recorders[point] = recorder(name)
+                        leftovers.callback(recorders[point].discard)
+                        top.connect(end, recorders[point])
+        except InputError:
+            raise
+        except ValueError as error:
+            raise InputError(str(error)) from error
+
         ledger = _ledger(bundle, len(images), batch, waveform, response)
         top.msg_connect(ledger, "done", source, "done")
         if recording is not None:
@@ -270,10 +276,8 @@ def run_link(
                 ledger.changed.wait(POLL_S)
             seconds = time.monotonic() - started
             # The same samples on every run: those that the channel surely lets go.
-            lengths = {
-                "sent": ledger.samples,
-                "received": int(ledger.samples / (1 + 1e-6 * sfo_ppm)) - HELD_BACK,
-            }
+            surely = max(0, int(ledger.samples / (1 + 1e-6 * lag)) - HELD_BACK)
+            lengths = {"sent": ledger.samples, "received": surely}
             while any(recorders[point].samples() < lengths[point] for point in recorders):
                 if time.monotonic() - heard > SILENCE_S:
                     raise RunError("the recording cannot be written: is the disk full?")
@@ -281,21 +285,10 @@ def run_link(
         finally:
             top.stop()
             top.wait()
-        for point, block in recorders.items():
-            block.finish(
-                lengths[point],
-                ledger.bursts(),
-                sample_rate,
-                replace(made, point=point),
-                author,
+        for point, made_here in recorders.items():
+            made_here.finish(
+                lengths[point], ledger.bursts(), sample_rate, replace(made, point=point), author
             )
-    except InputError:
-        raise
-    except ValueError as error:
-        raise InputError(str(error)) from error
-    finally:
-        for block in recorders.values():
-            block.discard()
 
     results: dict[str, Any] = {
         **_accuracy(ledger.predictions, images.y),

@@ -99,7 +99,7 @@ def at(*path: Any, value: Any = None) -> Callable[[Any], None]:
     ("change", "sentence"),
     [
         (at("global", "core:datatype", value="ci16_le"), "datatype ci16_le"),
-        (at("global", "core:datatype", value="cf33_le"), "global/core:datatype is wrong"),
+        (at("global", "core:datatype", value=5), "global/core:datatype is wrong"),
         (at("global", "core:datatype"), "'core:datatype' is a required property"),
         (at("global", "core:sample_rate"), "core:sample_rate must"),
         (at("global", "core:sample_rate", value=0), "core:sample_rate"),
