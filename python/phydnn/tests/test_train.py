@@ -582,6 +582,15 @@ def test_training_needs_labels(tmp_path: Path) -> None:
         train.fit(task, config(), unlabelled, images, tmp_path)
 
 
+def test_labels_must_fit_the_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = datasets.load("digits", "val")
+    assert images.y is not None
+    wrong = dataclasses.replace(images, y=images.y + 5)
+    monkeypatch.setattr(datasets, "load", lambda spec, split: wrong)
+    with pytest.raises(InputError, match="'digits' has labels from 5 to 14, but 10 classes"):
+        train.train_backbone(config(), tmp_path)
+
+
 def test_phydnn_needs_a_tensor_at_the_cut() -> None:
     backbone = networks.build("resnet20", 10, [100.0], [50.0])
     chosen = train.make_config(train.PhydnnConfig, {"data": "digits", "split": "layer2"})

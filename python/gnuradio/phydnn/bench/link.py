@@ -14,7 +14,7 @@ from phydnn.bundle import Bundle, find, open_session
 from phydnn.datasets import Images
 from phydnn.errors import InputError, RunError
 
-BUNDLES = ("phydnn-resnet20-cifar10", "phydnn-resnet20-digits")
+BUNDLES = ("phydnn-resnet20-cifar10-1024x16", "phydnn-resnet20-digits")
 BATCH = 64
 
 
