@@ -3,9 +3,9 @@
 """The training loop: resumable, seeded, chosen on a validation split, on one process or many.
 
 A run writes ``last.safetensors`` (weights, optimiser, history) after each epoch,
-``best.safetensors`` for the epoch that is most accurate on the split that chooses, and event files of
-TensorBoard in ``tensorboard/``. Random numbers are drawn anew from (seed, epoch), so a killed run
-that is resumed ends where it would have ended.
+``best.safetensors`` for the epoch that is most accurate on the split that chooses, and event
+files of TensorBoard in ``tensorboard/``. Random numbers are drawn anew from (seed, epoch), so a
+killed run that is resumed ends where it would have ended.
 
 Under torchrun each process takes its share of every batch; the first one validates and writes.
 """
