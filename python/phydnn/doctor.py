@@ -37,6 +37,7 @@ CORE_PACKAGES = (
     "safetensors",
     "scikit-learn",
     "scipy",
+    "sigmf",
     "typer",
 )
 

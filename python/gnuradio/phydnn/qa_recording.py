@@ -175,7 +175,7 @@ class qa_recording(gr_unittest.TestCase):
         file = self.folder / "a"
         run_link(BUNDLE, FEW, record=file)
         (self.folder / "b.sigmf-data").mkdir()
-        other = Bundle.load("phydnn-resnet20-cifar10")
+        other = Bundle.load("phydnn-resnet20-cifar10-64x16")
         negative = replace(FEW, x=np.invert(FEW.x))
         cases: list[tuple[dict[str, Any], str]] = [
             ({"link": "file"}, "say which with replay"),
