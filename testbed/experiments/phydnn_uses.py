@@ -92,5 +92,5 @@ def draw(figure: Figure, rows: list[Row]) -> None:
     axis.set_xscale("log", base=2)
     axis.xaxis.set_major_formatter("{x:.0f}")
     axis.set(xlabel="channel uses an image", ylabel="accuracy (%)")
-    axis.set_title(f"{ours[0]['provenance'].partition(':')[0]}, AWGN, 12 dB; small figures: points")
+    axis.set_title(f"{ours[0]['provenance'].partition(':')[0]}\nAWGN, 12 dB; small figures: points")
     axis.legend(loc="best")
