@@ -57,7 +57,7 @@ def build_app(command: str | None = None) -> typer.Typer:
     return app
 
 
-TRAINING_PACKAGES = ("onnx", "onnxscript", "torch")
+TRAINING_PACKAGES = ("onnx", "onnxscript", "tensorboardX", "torch")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -582,6 +582,13 @@ def test_training_needs_labels(tmp_path: Path) -> None:
         train.fit(task, config(), unlabelled, images, tmp_path)
 
 
+def test_folder_that_cannot_be_written_is_one_sentence(tiny_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "dictionary.jsonl").mkdir()
+    with pytest.raises(RunError, match=r"cannot write to .*: Is a directory"):
+        adapted(tiny_run, tmp_path, epochs=1)
+    assert not (tmp_path / "last.safetensors").exists()
+
+
 def test_labels_must_fit_the_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = datasets.load("digits", "val")
     assert images.y is not None

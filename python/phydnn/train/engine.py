@@ -238,13 +238,14 @@ def fit(task: Task, config: FitConfig, train: Images, val: Images, out: Path) ->
             if rank == 0:
                 score, val_loss = validate(task, val, device, config.seed)
                 seconds = time.monotonic() - begun
-                history.append(
-                    {"val_accuracy": score, "val_loss": val_loss, "seconds": seconds, **sums}
-                    | task.end_epoch(epoch, out)
-                )
+                entry = {"val_accuracy": score, "val_loss": val_loss, "seconds": seconds, **sums}
+                try:
+                    history.append(entry | task.end_epoch(epoch, out))
+                    _draw(out / "tensorboard", history[-1], epoch)
+                except OSError as error:
+                    raise RunError(f"cannot write to {out}: {error.strerror or error}") from error
                 state = {
                     "config": dataclasses.asdict(config),
-                    "classes": list(train.classes),
                     "provenance": provenance(),
                     "model": task.state_dict(),
                     "optimizer": optimizer.state_dict(),
@@ -254,7 +255,6 @@ def fit(task: Task, config: FitConfig, train: Images, val: Images, out: Path) ->
                 if history[-1] is max(reversed(candidates), key=_merit):
                     checkpoint.save(best, {k: v for k, v in state.items() if k != "optimizer"})
                 checkpoint.save(last, state)
-                _draw(out / "tensorboard", history[-1], epoch)
                 logger.info(
                     "epoch %d/%d: %s, validation accuracy %.4f, loss %.4f, %.0f s",
                     epoch + 1,
