@@ -6,7 +6,7 @@
  * BINDTOOL_GEN_AUTOMATIC(0)
  * BINDTOOL_USE_PYGCCXML(0)
  * BINDTOOL_HEADER_FILE(frame_transmitter.h)
- * BINDTOOL_HEADER_FILE_HASH(76cc504cc2721023d6f3c4661ec64967)
+ * BINDTOOL_HEADER_FILE_HASH(ec234d9431d383c674565f8ad1b0734d)
  */
 #include <gnuradio/phydnn/frame_transmitter.h>
 #include <pybind11/pybind11.h>
@@ -25,9 +25,10 @@ void bind_frame_transmitter(py::module& m)
         m, "frame_transmitter", R"(Payload symbols in, the samples of frames out.
 
 Message input `symbols`: PDUs with a c32vector of channel uses (unit average power) and, in their
-metadata, `frame_number`; without it frames are counted from 0.
-Stream output: a burst a PDU, then `gap` zeros; tags `packet_len` and `frame_number` on its first
-sample. Nothing is put out while no PDU waits.
+metadata, `frame_number`; without it frames are counted from 0. `gap` overrides the zeros after this
+frame; `tx_time`, a tuple of whole seconds (uint64) and a fraction (real), says when it is to leave.
+Stream output: a burst a PDU, then `gap` zeros; tags `packet_len`, `frame_number` and, where the PDU
+had one, `tx_time` on its first sample. Nothing is put out while no PDU waits.
 Message output `sent`: {frame_number, samples}, or {frame_number, samples: 0, erased: True} for a
 PDU that cannot be sent.)")
         .def(py::init(&frame_transmitter::make),

@@ -20,6 +20,15 @@ const pmt::pmt_t sent_port = pmt::intern("sent");
 // A source that puts nothing out is called again at once: between two looks for a PDU it
 // sleeps, short enough not to show in a latency and long enough not to show in a load.
 constexpr auto idle_sleep = std::chrono::microseconds(200);
+constexpr long longest_gap = 1 << 20;
+
+// Seconds as gr-uhd takes them: whole ones (uint64) and the fraction (real).
+bool is_time(const pmt::pmt_t& value)
+{
+    return pmt::is_tuple(value) && pmt::length(value) == 2 &&
+           pmt::is_uint64(pmt::tuple_ref(value, 0)) &&
+           pmt::is_real(pmt::tuple_ref(value, 1));
+}
 
 bool is_finite(const gr_complex* values, size_t size)
 {
@@ -61,7 +70,7 @@ frame_transmitter_impl::frame_transmitter_impl(const numerology& dimensions,
 {
     if (kind < 0 || kind > 15)
         throw std::invalid_argument("kind must be from 0 to 15");
-    if (gap < 0 || gap > 1 << 20)
+    if (gap < 0 || gap > longest_gap)
         throw std::invalid_argument("gap must be from 0 to 1048576 samples");
     set_amplitude(amplitude);
     message_port_register_in(symbols_port);
@@ -85,6 +94,8 @@ void frame_transmitter_impl::enqueue(const pmt::pmt_t& message)
     const gr_complex* payload = pmt::c32vector_elements(data, uses);
     const long number = pdu::get_long(meta, "frame_number", d_next_number);
     d_next_number = number + 1;
+    const long gap = pdu::get_long(meta, "gap", d_gap);
+    const auto time = pdu::get(meta, "tx_time");
 
     const char* fault = nullptr;
     if (d_payloads >= pdu::longest_queue)
@@ -97,8 +108,12 @@ void frame_transmitter_impl::enqueue(const pmt::pmt_t& message)
         fault = "its frame number must fit 32 bits";
     else if (!is_finite(payload, uses))
         fault = "its payload holds NaN or infinity";
+    else if (gap < 0 || gap > longest_gap)
+        fault = "its gap must be from 0 to 1048576 samples";
+    else if (!pmt::is_null(time) && !is_time(time))
+        fault = "its tx_time must be a tuple of whole seconds and a fraction";
     d_payloads += fault == nullptr;
-    d_waiting.push_back({ number, fault ? pmt::PMT_NIL : data, fault });
+    d_waiting.push_back({ number, fault ? pmt::PMT_NIL : data, fault, gap, time });
 }
 
 void frame_transmitter_impl::announce(size_t samples)
@@ -134,10 +149,11 @@ void frame_transmitter_impl::prepare()
         header.bundle_id = d_bundle_id;
         header.uses = uint32_t(uses);
         const size_t samples = d_dimensions.frame_samples(uses);
-        d_burst.resize(samples +
-                       d_gap); // frames of one length in a row: nothing to clear
+        // Frames of one length in a row: nothing to clear.
+        d_burst.resize(samples + next.gap);
         d_kernel.frame(header, payload, d_amplitude, d_burst.data());
         std::fill(d_burst.begin() + samples, d_burst.end(), gr_complex());
+        d_time = next.time;
         d_done = 0;
         d_sending = true;
     }
@@ -158,6 +174,8 @@ int frame_transmitter_impl::work(int noutput_items,
             0, here, pmt::intern("packet_len"), pmt::from_long(long(d_burst.size())));
         add_item_tag(
             0, here, pmt::intern("frame_number"), pmt::from_long(d_frame_number));
+        if (!pmt::is_null(d_time))
+            add_item_tag(0, here, pmt::intern("tx_time"), d_time);
     }
     auto out = static_cast<gr_complex*>(output_items[0]);
     const size_t count = std::min<size_t>(noutput_items, d_burst.size() - d_done);

@@ -38,6 +38,8 @@ private:
         long frame_number;
         pmt::pmt_t payload;
         const char* fault;
+        long gap;
+        pmt::pmt_t time;
     };
 
     void enqueue(const pmt::pmt_t& message);
@@ -59,6 +61,7 @@ private:
     size_t d_done = 0;      // samples of d_burst that have been put out
     bool d_sending = false; // whether d_burst holds more
     long d_frame_number = 0;
+    pmt::pmt_t d_time = pmt::PMT_NIL; // when d_burst is to leave
     long d_next_number = 0;
 };
 

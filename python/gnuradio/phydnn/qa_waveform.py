@@ -622,6 +622,30 @@ class TestTransmitterBlock(gr_unittest.TestCase):
         for message in sent:
             self.assertEqual(pdus.erased(message), pdus.get(message, "samples") == 0)
 
+    def test_gap_and_time_of_a_frame(self) -> None:
+        when = pmt.make_tuple(pmt.from_uint64(3), pmt.from_double(0.25))
+        samples, tags, sent, block = self.send(
+            [
+                pdu(psk(100), tx_time=when),
+                pdu(psk(100), gap=1000),
+                pdu(psk(100), gap=-1),
+                pdu(psk(100), gap=(1 << 20) + 1),
+                pdu(psk(100), tx_time=0.25),
+                pdu(psk(100)),
+            ],
+            gap=7,
+        )
+        length = len(frame(psk(100), 0))
+        self.assertEqual(
+            [pdus.get(message, "samples") for message in sent],
+            [length + 7, length + 1000, 0, 0, 0, length + 7],
+        )
+        np.testing.assert_array_equal(samples[2 * length + 7 :][:1000], silence(1000))
+        times = {t.offset: t.value for t in tags if pmt.to_python(t.key) == "tx_time"}
+        self.assertEqual([*times], [0])
+        self.assertTrue(pmt.equal(times[0], when))
+        self.assertEqual(block.dropped(), 3)
+
     def test_a_flood_is_bounded(self) -> None:
         numbers = list(range(300))  # more than GNU Radio keeps at a port without a handler
         _, _, sent, block = self.send([pdu(psk(10), frame_number=number) for number in numbers])

@@ -17,11 +17,13 @@ namespace phydnn {
  *
  * Message input `symbols`: a PDU with a c32vector of channel uses (unit average power).
  * Of its metadata, `frame_number` numbers the frame; without it frames are counted from
- * 0.
+ * 0. `gap` (long) overrides the zeros after this frame, and `tx_time`, a tuple of whole
+ * seconds (uint64) and a fraction (real), says when the burst is to leave.
  *
  * Stream output: one burst a PDU, then \p gap zeros. The first sample carries the tags
- * `packet_len` (long, samples of the burst with its gap, as gr-uhd's sink wants it) and
- * `frame_number` (long). While no PDU waits, nothing is put out.
+ * `packet_len` (long, samples of the burst with its gap, as gr-uhd's sink wants it),
+ * `frame_number` (long) and, where the PDU had one, `tx_time`. While no PDU waits,
+ * nothing is put out.
  *
  * Message output `sent`: {frame_number, samples} once the last sample of a burst has been
  * put out, or {frame_number, samples: 0, erased: #t} for a PDU that cannot be sent: a
