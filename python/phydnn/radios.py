@@ -1,0 +1,324 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 the gr-phydnn authors
+"""Radios: what a USRP is set to, as a profile on disk, and what a link of two can carry."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from .errors import InputError
+
+LONGEST_PROFILE = 64 << 10
+"""Bytes of a profile that are read."""
+WIRE_FORMATS = ("sc16", "sc12", "sc8")
+CLOCK_SOURCES = ("internal", "external", "mimo", "gpsdo")
+TIME_SOURCES = (*CLOCK_SOURCES, "none")
+BOLTZMANN_DBM_HZ = -173.975
+"""Thermal noise at 290 K, dBm/Hz."""
+LIGHT_M_S = 299_792_458.0
+
+
+@dataclass(frozen=True)
+class Radio:
+    """A USRP's settings. Rates and frequencies are in Hz, gains in dB.
+
+    Attributes:
+        name: of the profile.
+        args: UHD's device address, as ``uhd_find_devices`` shows it.
+        sample_rate: samples per second, a whole fraction of ``master_clock_rate``.
+        master_clock_rate: of the converters' clock.
+        wire_format: samples between host and device: "sc16", "sc12" or "sc8".
+        num_send_frames, num_recv_frames: transfers in flight; 0 leaves them to UHD.
+        frequency: of the carrier.
+        lo_offset: of the local oscillator from it.
+        bandwidth: of the analog filters; 0 leaves it to UHD.
+        tx_gain, rx_gain: overall, as UHD counts them.
+        tx_antenna, rx_antenna: names of the ports.
+        amplitude: of the used subcarriers, full scale being 1.
+        clock_source, time_source: where the reference and the pulse per second come from.
+    """
+
+    name: str
+    args: str
+    sample_rate: float
+    master_clock_rate: float
+    wire_format: str
+    num_send_frames: int
+    num_recv_frames: int
+    frequency: float
+    lo_offset: float
+    bandwidth: float
+    tx_gain: float
+    rx_gain: float
+    tx_antenna: str
+    rx_antenna: str
+    amplitude: float
+    clock_source: str
+    time_source: str
+
+    def device_args(self) -> str:
+        """The device address with the master clock and the transfers in it."""
+        parts = {
+            "master_clock_rate": f"{self.master_clock_rate:.0f}",
+            "num_send_frames": self.num_send_frames,
+            "num_recv_frames": self.num_recv_frames,
+        }
+        given = [part for part in self.args.split(",") if part]
+        names = {part.partition("=")[0].strip() for part in given}
+        more = [f"{key}={value}" for key, value in parts.items() if value and key not in names]
+        return ",".join(given + more)
+
+
+_KEYS = {field.name: field.type for field in fields(Radio) if field.name != "name"}
+_LIMITS = ("clock_rate", "frequency", "tx_gain", "rx_gain")
+
+
+def find(path_or_name: str | os.PathLike[str]) -> Path:
+    """The file of a profile: a path, or the name of one that ships.
+
+    Raises:
+        InputError: there is none.
+    """
+    path = Path(path_or_name)
+    file = f"{path_or_name}.toml"
+    ships = Path(__file__).resolve().parents[2] / "testbed" / "radios"
+    places = [
+        path,
+        Path("testbed/radios") / file,
+        ships / file,
+        Path(sys.prefix) / "share" / "phydnn" / "radios" / file,
+    ]
+    try:
+        for place in places:
+            if place.is_file():
+                return place
+    except (OSError, ValueError) as error:
+        raise InputError(f"there is no radio '{path_or_name}' ({error})") from error
+    names = ", ".join(sorted(profile.stem for profile in ships.glob("*.toml"))) or "none"
+    raise InputError(
+        f"there is no radio '{path_or_name}': give a profile's path, or one of {names}"
+    )
+
+
+def load(path_or_name: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Radio:
+    """Reads a profile.
+
+    Args:
+        path_or_name: as :func:`find` takes it.
+        overrides: "key=value", a value as TOML has it; a string needs no quotes.
+
+    Raises:
+        InputError: it cannot be read, has an unknown key, lacks one, or a value is impossible.
+    """
+    path = find(path_or_name)
+    try:
+        with path.open("rb") as file:
+            text = file.read(LONGEST_PROFILE + 1)
+        if len(text) > LONGEST_PROFILE:
+            raise InputError(f"{path} is longer than the {LONGEST_PROFILE >> 10} KiB of a profile")
+        tree = tomllib.loads(text.decode())
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror or error})") from error
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is no TOML: {error}".replace("\n", " ")) from error
+    return parse(path.stem, str(path), tree, overrides)
+
+
+def parse(name: str, where: str, tree: Mapping[str, Any], overrides: Iterable[str] = ()) -> Radio:
+    """A profile from its tree, checked.
+
+    Args:
+        name: of the profile.
+        where: what errors call it.
+        tree: as TOML gives it.
+        overrides: as of :func:`load`.
+
+    Raises:
+        InputError: as of :func:`load`.
+    """
+    values = {key: value for key, value in tree.items() if key != "limits"}
+    limits = _limits(where, tree.get("limits", {}))
+    _refuse_unknown(where, values, _KEYS)
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals:
+            raise InputError(f"--radio-set {override!r:.60}: give it as KEY=VALUE")
+        _refuse_unknown("--radio-set", [key.strip()], _KEYS)
+        values[key.strip()] = _value(value.strip())
+    if missing := [key for key in _KEYS if key not in values]:
+        raise InputError(f"{where} lacks {missing[0]}: {', '.join(_KEYS)} must be there")
+    radio = Radio(name, **{key: _typed(where, key, values[key]) for key in _KEYS})
+    _check(where, radio, limits)
+    return radio
+
+
+def _refuse_unknown(where: str, keys: Iterable[str], known: Iterable[str]) -> None:
+    if unknown := [key for key in keys if key not in known]:
+        raise InputError(f"{where}: there is no {unknown[0]!r:.60}; choose of {', '.join(known)}")
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"x = {text}")["x"]
+    except ValueError:
+        return text
+
+
+def _typed(where: str, key: str, value: Any) -> Any:
+    kind = _KEYS[key]
+    if kind == "str":
+        if not isinstance(value, str) or not value.isprintable() or len(value) > 500:
+            raise InputError(f"{where}: {key} must be a string, not {value!r:.80}")
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InputError(f"{where}: {key} must be a number, not {value!r:.80}")
+    if not abs(value) < 1e15 or (kind == "int" and value != int(value)):
+        whole = "a whole number" if kind == "int" else "a finite number"
+        raise InputError(f"{where}: {key} must be {whole}, not {value:g}")
+    return int(value) if kind == "int" else float(value)
+
+
+def _limits(where: str, tree: Any) -> dict[str, tuple[float, float]]:
+    if not isinstance(tree, Mapping):
+        raise InputError(f"{where}: limits must be a table")
+    _refuse_unknown(f"{where}, limits", tree, _LIMITS)
+    limits = {}
+    for key, value in tree.items():
+        good = isinstance(value, list) and len(value) == 2
+        if not good or not all(_is_number(bound) for bound in value) or value[0] > value[1]:
+            raise InputError(f"{where}: limits.{key} must be a lowest and a highest number")
+        limits[key] = (float(value[0]), float(value[1]))
+    return limits
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15
+
+
+def _check(where: str, radio: Radio, limits: Mapping[str, tuple[float, float]]) -> None:
+    for key, choices in (
+        ("wire_format", WIRE_FORMATS),
+        ("clock_source", CLOCK_SOURCES),
+        ("time_source", TIME_SOURCES),
+    ):
+        if getattr(radio, key) not in choices:
+            raise InputError(
+                f"{where}: there is no {key} '{getattr(radio, key)}': choose {', '.join(choices)}"
+            )
+    for key in ("sample_rate", "master_clock_rate", "frequency"):
+        if getattr(radio, key) <= 0:
+            raise InputError(f"{where}: {key} must be above 0, not {getattr(radio, key):g}")
+    for key in ("num_send_frames", "num_recv_frames"):
+        if not 0 <= getattr(radio, key) <= 8192:
+            raise InputError(f"{where}: {key} must be from 0 to 8192, not {getattr(radio, key)}")
+    if not 0 < radio.amplitude <= 1:
+        raise InputError(f"{where}: amplitude must be above 0 and at most 1, full scale")
+    if radio.bandwidth < 0:
+        raise InputError(f"{where}: bandwidth must be 0 or more, not {radio.bandwidth:g}")
+    if abs(radio.lo_offset) > radio.master_clock_rate / 2:
+        raise InputError(
+            f"{where}: lo_offset {radio.lo_offset:g} Hz is beyond half the master clock"
+        )
+    for key, (low, high) in limits.items():
+        name = "master_clock_rate" if key == "clock_rate" else key
+        if not low <= getattr(radio, name) <= high:
+            raise InputError(
+                f"{where}: {name} {getattr(radio, name):g} is out of this radio's range, "
+                f"{low:g} to {high:g}"
+            )
+    ratio = radio.master_clock_rate / radio.sample_rate
+    if not 1 <= round(ratio) <= 1024 or abs(ratio - round(ratio)) > 1e-9 * ratio:
+        raise InputError(
+            f"{where}: sample_rate {radio.sample_rate:g} is impossible: it must be "
+            f"master_clock_rate {radio.master_clock_rate:g} over a whole number from 1 to 1024"
+        )
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a link in free space carries, powers in dBm and ratios in dB.
+
+    Attributes:
+        path_loss_db: of free space, with what is added.
+        received_dbm: at the receiver's input.
+        noise_dbm: there, in the sampled bandwidth.
+        snr_db: Es/N0 of the used subcarriers.
+        safe: whether the receiver's input survives, and ``linear`` whether it stays linear.
+    """
+
+    path_loss_db: float
+    received_dbm: float
+    noise_dbm: float
+    snr_db: float
+    safe: bool
+    linear: bool
+
+
+def budget(
+    *,
+    tx_dbm: float,
+    distance_m: float,
+    frequency: float,
+    bandwidth: float,
+    tx_antenna_dbi: float = 0.0,
+    rx_antenna_dbi: float = 0.0,
+    extra_loss_db: float = 0.0,
+    noise_figure_db: float = 8.0,
+    damage_dbm: float = -15.0,
+    compression_dbm: float = -25.0,
+) -> Budget:
+    """Friis' equation: received power, thermal noise and Es/N0.
+
+    H. T. Friis, "A note on a simple transmission formula", Proc. IRE 34 (1946). ``distance_m`` 0 is
+    a cable, with its attenuators in ``extra_loss_db``.
+
+    Args:
+        tx_dbm: mean power at the transmitter's port.
+        distance_m: between the antennas; 0 for a cable.
+        frequency: of the carrier, Hz.
+        bandwidth: that the used subcarriers fill, Hz.
+        tx_antenna_dbi, rx_antenna_dbi: their gains.
+        extra_loss_db: of walls, cables and attenuators.
+        noise_figure_db: of the receiver.
+        damage_dbm: what the receiver's input survives.
+        compression_dbm: from where on it is not linear, at low gain.
+
+    Raises:
+        InputError: a value is out of range.
+    """
+    for name, value, low, high in (
+        ("tx_dbm", tx_dbm, -150, 60),
+        ("distance_m", distance_m, 0, 1e9),
+        ("frequency", frequency, 1e3, 1e12),
+        ("bandwidth", bandwidth, 1, 1e12),
+        ("tx_antenna_dbi", tx_antenna_dbi, -50, 80),
+        ("rx_antenna_dbi", rx_antenna_dbi, -50, 80),
+        ("extra_loss_db", extra_loss_db, 0, 300),
+        ("noise_figure_db", noise_figure_db, 0, 60),
+    ):
+        if not low <= value <= high:
+            raise InputError(f"{name} is {value:g}: give {low:g} to {high:g}")
+    loss = extra_loss_db
+    if distance_m:
+        # Nearer than this the antennas' near fields meet, and the equation would promise a gain.
+        loss += max(0.0, 20 * math.log10(4 * math.pi * distance_m * frequency / LIGHT_M_S))
+        loss -= tx_antenna_dbi + rx_antenna_dbi
+    received = tx_dbm - loss
+    noise = BOLTZMANN_DBM_HZ + 10 * math.log10(bandwidth) + noise_figure_db
+    return Budget(
+        path_loss_db=loss,
+        received_dbm=received,
+        noise_dbm=noise,
+        snr_db=received - noise,
+        safe=received < damage_dbm,
+        linear=received < compression_dbm,
+    )

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 the gr-phydnn authors
+"""Radio profiles: what ships, what is refused, and the link budget."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from phydnn import radios
+from phydnn.errors import InputError
+
+SHIPPED = sorted((Path(__file__).parents[3] / "testbed" / "radios").glob("*.toml"))
+TREE = tomllib.loads(radios.find("b210").read_text())
+
+
+def refused(sentence: str, **changes: Any) -> None:
+    tree = {key: value for key, value in (TREE | changes).items() if value is not None}
+    with pytest.raises(InputError, match=sentence) as error:
+        radios.parse("b210", "b210.toml", tree)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_what_ships(path: Path) -> None:
+    radio = radios.load(path.stem)
+    assert radio == radios.load(path)
+    assert set(tomllib.loads(path.read_text())["limits"]) == set(radios._LIMITS)
+
+
+def test_b210() -> None:
+    radio = radios.load("b210")
+    assert (radio.sample_rate, radio.master_clock_rate, radio.wire_format) == (20e6, 40e6, "sc16")
+    assert radio.device_args() == (
+        "type=b200,master_clock_rate=40000000,num_send_frames=512,num_recv_frames=512"
+    )
+
+
+def test_overrides() -> None:
+    radio = radios.load(
+        "b210", ["tx_gain=61.5", "args=type=b200,num_recv_frames=8", 'rx_antenna="TX/RX"']
+    )
+    assert (radio.tx_gain, radio.rx_antenna) == (61.5, "TX/RX")
+    assert radio.device_args().count("num_recv_frames") == 1
+    for override, sentence in (
+        ("tx_gain", "KEY=VALUE"),
+        ("power=3", "there is no 'power'"),
+        ("tx_gain=loud", "tx_gain must be a number, not 'loud'"),
+        ("sample_rate=3e7", "sample_rate 3e\\+07 is impossible"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            radios.load("b210", [override])
+
+
+def test_what_is_refused(tmp_path: Path) -> None:
+    refused("there is no 'powr'", powr=3)
+    refused("lacks args", args=None)
+    refused("sample_rate must be a number", sample_rate="20e6")
+    refused("sample_rate must be above 0", sample_rate=0)
+    refused("sample_rate must be a finite number", sample_rate=math.nan)
+    refused("is impossible", sample_rate=61.44e6)
+    refused("is impossible", sample_rate=1.0)
+    refused("out of this radio's range, 5e\\+06", master_clock_rate=80e6)
+    refused("frequency 1e\\+10 is out", frequency=10e9)
+    refused("tx_gain 90 is out", tx_gain=90)
+    refused("wire_format 'sc32'", wire_format="sc32")
+    refused("clock_source 'sun'", clock_source="sun")
+    refused("whole number", num_send_frames=1.5)
+    refused("num_recv_frames must be from 0", num_recv_frames=-1)
+    refused("amplitude", amplitude=1.5)
+    refused("bandwidth", bandwidth=-1)
+    refused("lo_offset", lo_offset=21e6)
+    refused("limits must be a table", limits=3)
+    refused("limits: there is no 'gain'", limits={"gain": [0, 1]})
+    refused("lowest and a highest", limits={"frequency": [2, 1]})
+    refused("lowest and a highest", limits={"frequency": [math.nan, 1]})
+    for name, data, sentence in (
+        ("a.toml", b"x = ", "is no TOML"),
+        ("b.toml", b"\xff", "is no TOML"),
+        ("c.toml", b"#" * (radios.LONGEST_PROFILE + 1), "longer than"),
+    ):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(InputError, match=sentence):
+            radios.load(tmp_path / name)
+    for missing in ("x310", "nul\0", "a" * 5000):
+        with pytest.raises(InputError, match="there is no radio"):
+            radios.load(missing)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda leaf: (
+        st.lists(leaf, max_size=3) | st.dictionaries(st.text(max_size=5), leaf, max_size=3)
+    ),
+    max_leaves=4,
+)
+KEYS = st.sampled_from([*TREE, "nonsense"])
+
+
+@given(st.dictionaries(KEYS, VALUES, max_size=4), st.lists(st.text(max_size=30), max_size=2))
+def test_any_profile(changes: dict[str, Any], overrides: list[str]) -> None:
+    """Is a radio that can be set, or one sentence."""
+    try:
+        radio = radios.parse("any", "any.toml", TREE | changes, overrides)
+    except InputError as error:
+        assert "\n" not in str(error)
+    else:
+        ratio = radio.master_clock_rate / radio.sample_rate
+        assert math.isclose(ratio, round(ratio))
+        assert "\n" not in radio.device_args()
+
+
+@given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
+def test_any_file(data: bytes) -> None:
+    try:
+        tree = tomllib.loads(data.decode())
+    except ValueError:
+        return
+    with pytest.raises(InputError):  # what is so short lacks something
+        radios.parse("any", "any.toml", tree)
+
+
+def test_budget() -> None:
+    """By hand: 4 pi 10 m / 12.24 cm is 60.2 dB; kTB of 17.5 MHz is -101.5 dBm."""
+    link = radios.budget(tx_dbm=0, distance_m=10, frequency=2.45e9, bandwidth=17.5e6)
+    assert link.path_loss_db == pytest.approx(60.22, abs=0.02)
+    assert link.noise_dbm == pytest.approx(-173.975 + 72.43 + 8, abs=0.01)
+    assert link.snr_db == pytest.approx(33.3, abs=0.1)
+    assert link.safe
+    assert link.linear
+    cable = radios.budget(
+        tx_dbm=20, distance_m=0, frequency=2.45e9, bandwidth=17.5e6, extra_loss_db=30
+    )
+    assert (cable.received_dbm, cable.safe) == (-10, False)
+    for bad in ({"distance_m": -1.0}, {"distance_m": math.nan}, {"extra_loss_db": -3.0}):
+        with pytest.raises(InputError, match="give"):
+            radios.budget(
+                **{"tx_dbm": 0.0, "distance_m": 1.0, "frequency": 1e9, "bandwidth": 1e6} | bad
+            )
