@@ -28,11 +28,13 @@ APT = "sudo apt-get install --no-install-recommends"
 
 # What the blocks and the library import whenever they run.
 CORE_PACKAGES = (
+    "h5py",
     "jsonschema",
     "matplotlib",
     "numpy",
     "onnxruntime",
     "pillow",
+    "pyzmq",
     "rich",
     "safetensors",
     "scikit-learn",
