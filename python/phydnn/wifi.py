@@ -13,10 +13,14 @@ those of IEEE Std 802.11-2020, the OFDM PHY's being clause 17 and the DCF's 10.3
 - The peer answers with a TCP segment without payload for every ``segments_per_ack`` segments (RFC
   1122, 4.2.3.2: at least every second), and one for what is left over. It contends as any other.
 
-Left out, so that ns-3 has something to tell: collisions between data and TCP's answers, backoffs
-that run at the same time, waiting for a timer (TCP's retransmission, the delayed answer), the
-congestion window, processing, beacons. Time here is time in which the medium is taken or counted
-down, and nothing else.
+Left out, so that ns-3 has something to tell (:mod:`phydnn.ns3`): collisions between data and TCP's
+answers, backoffs that run at the same time, waiting for a timer (TCP's retransmission, the delayed
+answer), the congestion window, processing, beacons. Time here is time in which the medium is taken
+or counted down, and nothing else.
+
+:func:`packet_error_rate` is the error model of NIST, ns-3's default for OFDM: G. Pei, T. Henderson,
+"Validation of OFDM error rate model in ns-3", 2010, with the weight spectra of the standard's
+punctured code by P. Frenger, P. Orten, T. Ottosson, IEEE Communications Letters 3 (1999).
 """
 
 from __future__ import annotations
@@ -24,6 +28,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import SupportsFloat
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
 
 from phydnn.errors import InputError
 
@@ -46,7 +55,24 @@ MAX_MSDU = 2304  # 9.2.4.7.1
 MAX_PSDU = 4095  # 17.3.4.3: LENGTH has 12 bits
 MAX_PAYLOAD = 1 << 40
 
-ErrorRate = float | Callable[[int], float]
+MODULATIONS = {
+    6: (1, "1/2"),
+    9: (1, "3/4"),
+    12: (2, "1/2"),
+    18: (2, "3/4"),
+    24: (4, "1/2"),
+    36: (4, "3/4"),
+    48: (6, "2/3"),
+    54: (6, "3/4"),
+}
+"""Of each rate: coded bits a subcarrier, of BPSK, QPSK, 16-QAM or 64-QAM, and the code's rate."""
+_SPECTRA = {  # input bits a branch of the trellis, free distance, its step, bit weights from there
+    "1/2": (1, 10, 2, (36, 211, 1404, 11633, 77433, 502690, 3322763, 21292910, 134365911)),
+    "2/3": (2, 6, 1, (3, 70, 285, 1276, 6160, 27128, 117019, 498860, 2103891, 8784123)),
+    "3/4": (3, 5, 1, (42, 201, 1492, 10469, 62935, 379644, 2253373, 13073811, 75152755, 428005675)),
+}
+
+ErrorRate = float | Callable[[int], SupportsFloat]
 
 
 @dataclass(frozen=True)
@@ -63,12 +89,16 @@ class Transfer:
         bytes_by_part: bytes of PSDUs, in the same way; they sum to :attr:`bytes_on_air`.
         frames: ``data``, ``tcp_acks``, ``handshake`` and ``mac_acks``, as without errors, and
             ``retries``: the expected number of data, TCP ACK and handshake frames sent again.
+        delivered: seconds until the last byte is there, where the medium was idle before: without
+            the first backoff, and without what follows the last data frame (its ACK frame, and
+            TCP's last answer).
     """
 
     payload: int
     seconds_by_part: dict[str, float]
     bytes_by_part: dict[str, float]
     frames: dict[str, float]
+    delivered: float
 
     @property
     def seconds(self) -> float:
@@ -211,9 +241,11 @@ class Wifi:
             more_frames += count * (tries - 1)
             more_bytes += count * ((tries - 1) * mpdu + (acked - 1) * ACK_FRAME)
         shaken = 3 if self.handshake else 0
+        micros["retries"] = more_us
+        around = SLOT_US * CW_MIN / 2 + SIFS_US + ack_us + self._exchange(pure, 0.0, False)[0]
         return Transfer(
             payload,
-            {name: 1e-6 * time for name, time in (micros | {"retries": more_us}).items()},
+            {name: 1e-6 * time for name, time in micros.items()},
             sent | {"retries": more_bytes},
             {
                 "data": segments,
@@ -222,11 +254,12 @@ class Wifi:
                 "mac_acks": segments + acks + shaken,
                 "retries": more_frames,
             },
+            1e-6 * (math.fsum(micros.values()) - around),
         )
 
     def _chance(self, mpdu: int) -> float:
         chance = self.packet_error_rate
-        return _check_error_rate(chance(mpdu)) if callable(chance) else chance
+        return _check_error_rate(float(chance(mpdu))) if callable(chance) else chance
 
     def _exchange(self, mpdu: int, p: float, repeats: bool) -> tuple[float, float, float]:
         """Microseconds, frames and ACK frames that an MPDU is expected to take.
@@ -275,6 +308,35 @@ def pad_bits(psdu: int, rate: int) -> int:
 def ppdu_us(psdu: int, rate: int) -> int:
     """Microseconds of a PPDU: TXTIME (17.4.3). As :func:`data_symbols`."""
     return PREAMBLE_US + SIGNAL_US + SYMBOL_US * data_symbols(psdu, rate)
+
+
+def packet_error_rate(snr_db: ArrayLike, rate: int, mpdu: int) -> NDArray[np.float64]:
+    """Chance that an MPDU is not received, by NIST's model: see the module's documentation.
+
+    Args:
+        snr_db: Es/N0 in dB, [..., K]: of K subcarriers that share the coded bits evenly, as the
+            interleaver has it; their bit error rates are averaged. A single number is of all.
+        rate: in Mb/s, one of :data:`RATES`.
+        mpdu: bytes, 1 to 4095; SERVICE and tail bits count as well.
+
+    Returns:
+        float64 [...], 0 to 1.
+
+    Raises:
+        InputError: no such rate or MPDU.
+    """
+    data_symbols(mpdu, rate)
+    bits, code = MODULATIONS[rate]
+    snr = 10 ** (np.atleast_1d(np.asarray(snr_db, np.float64)) / 10)
+    # Bit errors of Gray-coded points, after the nearest neighbours.
+    scale, share = {1: (1.0, 1.0), 2: (0.5, 1.0), 4: (0.1, 0.75), 6: (1 / 42, 7 / 12)}[bits]
+    bit_errors = (share * 0.5 * special.erfc(np.sqrt(scale * snr))).mean(-1)
+    inputs, distance, step, weights = _SPECTRA[code]
+    d = np.sqrt(4 * bit_errors * (1 - bit_errors))
+    bound = sum(weight * d ** (distance + step * i) for i, weight in enumerate(weights))
+    event = np.minimum(bound / (2 * inputs), 1.0)
+    coded = SERVICE_BITS + 8 * mpdu + TAIL_BITS
+    return np.asarray(-np.expm1(coded * np.log1p(-np.minimum(event, 1 - 1e-16))))
 
 
 def _check_error_rate(chance: float) -> float:

@@ -25,6 +25,7 @@ COMMANDS = {
     "train": "Train a backbone or a PhyDNN.",
     "eval": "Simulate a bundle's accuracy over Es/N0 without GNU Radio.",
     "advise": "List where a network can be split, and what each point costs.",
+    "airtime": "Say how long a payload over TCP and 802.11a takes, by a model and by ns-3.",
     "export": "Turn a checkpoint into a bundle.",
     "experiment": "Reproduce a figure or a table of a paper.",
     "report": "Set all measured results beside the papers' in one HTML page.",
