@@ -13,6 +13,8 @@ void bind_equalizer(py::module& m);
 void bind_embedding_mapper(py::module& m);
 void bind_embedding_demapper(py::module& m);
 void bind_channel(py::module& m);
+void bind_zmq_sink(py::module& m);
+void bind_zmq_source(py::module& m);
 void bind_vectors(py::module& m);
 void bind_kernels_channel(py::module& kernels);
 void bind_kernels_embedding(py::module& kernels);
@@ -30,6 +32,8 @@ PYBIND11_MODULE(phydnn_python, m)
     bind_embedding_mapper(m);
     bind_embedding_demapper(m);
     bind_channel(m);
+    bind_zmq_sink(m);
+    bind_zmq_source(m);
     bind_vectors(m);
 
     auto kernels = m.def_submodule(
