@@ -100,9 +100,12 @@ class Bottleneck(nn.Module):
     def encode(self, latent: Tensor) -> Tensor:
         """The latent as slices [B,S,D]."""
         if self.training:
-            # The same sums in another order: more MACs, but one matrix product to go back through.
+            # The same sums in another order: more MACs, but one matrix product to go back through,
+            # and channels last, as convolutions leave and want them.
             basis = self._chosen(self.mix, self.row_basis, self.column_basis)
-            kept = self._blocks(as_map(latent)).flatten(2) @ basis.T
+            x = as_map(latent).permute(0, 2, 3, 1)
+            x = x.unflatten(1, (-1, self.rows)).unflatten(3, (-1, self.columns))
+            kept = x.transpose(2, 3).flatten(3).flatten(1, 2) @ basis.T
         else:
             kept = self.coefficients(latent).index_select(2, self.order)
         kept = kept * self.gain + self.bias
@@ -113,8 +116,9 @@ class Bottleneck(nn.Module):
         kept = slices.flatten(1).unflatten(1, (-1, len(self.ungain))) * self.ungain
         if self.training:
             basis = self._chosen(self.unmix, self.row_inverse, self.column_inverse)
-            x = (kept @ basis).unflatten(2, (-1, self.rows, self.columns)) + self.mean
-            x = self._whole(x)
+            x = kept @ basis + self.mean.permute(1, 2, 0).flatten()
+            x = x.unflatten(2, (self.rows, self.columns, -1)).unflatten(1, self.grid)
+            x = x.transpose(2, 3).flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
         else:
             # Every coefficient that was not sent reads the zero put at the end.
             x = functional.pad(kept, (0, 1)).index_select(2, self.place)
@@ -138,14 +142,14 @@ class Bottleneck(nn.Module):
         return x.flatten(4, 5).flatten(2, 3)
 
     def _chosen(self, mix: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-        """The basis of the coefficients that are sent, [kept,channels*rows*columns]."""
+        """The basis of the coefficients that are sent, [kept,rows*columns*channels]."""
         size = self.rows * self.columns
         channel, row, column = (
             self.order // size,
             self.order % size // self.columns,
             self.order % self.columns,
         )
-        return torch.einsum("kc,kr,ks->kcrs", mix[channel], rows[row], columns[column]).flatten(1)
+        return torch.einsum("kc,kr,ks->krsc", mix[channel], rows[row], columns[column]).flatten(1)
 
     @torch.no_grad()
     def start(self, latent: Tensor) -> None:

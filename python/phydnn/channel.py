@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from phydnn.channels import parse_channel
 from phydnn.errors import InputError
@@ -108,19 +109,14 @@ def transmit(
 
 def posteriors(symbols: Tensor, points: Tensor, n0: Tensor) -> Tensor:
     """Twin of :func:`phydnn.constellation.posteriors`: float32 [...,M], differentiable."""
-    return torch.softmax(2 * correlations(symbols, points) / n0[..., None], -1)
+    # Of -|r - x|^2 / N0, |r|^2 is the same for all points; the rest is one matrix product.
+    values = torch.view_as_real(symbols) * (2 / n0[..., None])
+    values = torch.cat([values, -1 / n0[..., None]], -1)
+    weights = torch.cat([torch.view_as_real(points), points.abs()[:, None] ** 2], 1)
+    return torch.softmax(values @ weights.T, -1)
 
 
 def hard_labels(symbols: Tensor, points: Tensor) -> Tensor:
     """Twin of :func:`phydnn.constellation.hard_labels`: int64 [...]."""
-    return correlations(symbols, points).argmax(-1)
-
-
-def correlations(symbols: Tensor, points: Tensor) -> Tensor:
-    """Re(r x*) - |x|^2 / 2: half of what is left of -|r - x|^2 without |r|^2, float32 [...,M].
-
-    |r|^2 is the same for all points, so it changes no decision; without it one matrix product
-    does the work.
-    """
-    products = torch.view_as_real(symbols) @ torch.view_as_real(points).T
-    return products - 0.5 * points.abs() ** 2
+    values, weights = torch.view_as_real(symbols), torch.view_as_real(points)
+    return functional.linear(values, weights, -0.5 * points.abs() ** 2).argmax(-1)

@@ -144,11 +144,11 @@ class Embedding(nn.Module):
         The inner product, or minus half the squared distance; either over the square root of D
         and the temperature.
         """
-        products = slices @ self.embeddings.T
-        if self.lookup == "distance":
-            # |s|^2 is the same for all embeddings, so it changes neither softmax nor argmax.
-            products = products - 0.5 * (self.embeddings**2).sum(1)
-        return products / (self.temperature * math.sqrt(slices.shape[-1]))
+        weights = self.embeddings / (self.temperature * math.sqrt(slices.shape[-1]))
+        if self.lookup == "inner_product":
+            return slices @ weights.T
+        # |s|^2 is the same for all embeddings, so it changes neither softmax nor argmax.
+        return functional.linear(slices, weights, -0.5 * (weights * self.embeddings).sum(1))
 
     def labels(self, slices: Tensor) -> Tensor:
         """The embedding that each slice picks, int64 [B,S]."""
@@ -313,7 +313,11 @@ class PhyDNN(nn.Module):
 
     def slices(self, images: Tensor) -> Tensor:
         """uint8 [B,C,H,W] to float32 [B,S,D]."""
-        latent = self.head(images).float()
+        return self.cut(self.head(images))
+
+    def cut(self, latent: Tensor) -> Tensor:
+        """The head's latent to slices float32 [B,S,D]."""
+        latent = latent.float()
         if self.bottleneck is None:
             slices = to_slices(latent, self.slicing)
         else:

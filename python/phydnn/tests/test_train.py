@@ -25,6 +25,7 @@ from phydnn.embedding import grid as embedding_grid
 from phydnn.errors import InputError, RunError
 from phydnn.evaluate import sweep
 from phydnn.export import export
+from phydnn.train.phydnn import PhydnnTask, make_phydnn, start_dictionary
 
 
 @pytest.mark.parametrize("shape", [(2, 5, 3, 4), (2, 6, 5), (2, 5)])
@@ -423,6 +424,25 @@ def test_entropy_term_carries_a_gradient_unless_told_otherwise(
     torch.testing.assert_close(without["model"][name], none["model"][name])
     assert not torch.allclose(with_gradient["model"][name], none["model"][name])
     assert with_gradient["history"][0]["rate"] > 0
+
+
+def test_frozen_head_stays_and_serves_the_teacher(tiny_run: Path, tmp_path: Path) -> None:
+    teacher = train.load_backbone(tiny_run / "backbone" / "best.safetensors")
+    options = {"frozen_head": True, "quantizer": "ema", "uses": 16, "block": 4, "epochs": 2}
+    state = adapted(tiny_run, tmp_path / "run", frozen_epochs=0, **options)
+    images = torch.randint(0, 17, (8, 1, 8, 8), dtype=torch.uint8)
+    losses = []
+    for frozen in (True, False):
+        config = train.make_config(train.PhydnnConfig, PHYDNN | options | {"frozen_head": frozen})
+        phydnn = make_phydnn(teacher, config, images[:1].numpy())
+        for name, value in phydnn.head.state_dict().items():
+            assert torch.equal(state["model"][f"phydnn.head.{name}"], value), name
+        start_dictionary(phydnn, images.numpy(), config)
+        task = PhydnnTask(phydnn, networks.split(teacher, "layer1", images[:1]), config).eval()
+        losses.append(task(images, torch.arange(8), torch.Generator().manual_seed(1)))
+    assert losses[0]["distillation"] > 0
+    for name, value in losses[0].items():
+        torch.testing.assert_close(losses[1][name], value)
 
 
 @pytest.mark.parametrize(

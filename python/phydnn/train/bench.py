@@ -38,8 +38,9 @@ def step_seconds(
     teacher = networks.build(model, 10, *statistics).eval()
     phydnn = make_phydnn(teacher, config, images[:1].numpy())
     start_dictionary(phydnn, images.numpy(), config)
+    parts = networks.split(teacher, config.split, images[:1])
     backbone = BackboneTask(networks.build(model, 10, *statistics), base)
-    steps = [_step(task, images) for task in (backbone, PhydnnTask(phydnn, teacher, config))]
+    steps = [_step(task, images) for task in (backbone, PhydnnTask(phydnn, parts, config))]
     for _ in range(2):  # to compile, and to warm up
         for step in steps:
             step()

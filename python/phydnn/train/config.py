@@ -115,7 +115,8 @@ class PhydnnConfig(FitConfig):
     Attributes:
         mode: "corrected" is the best known here; "as-published" sets what the paper does (MODES).
         weights: the backbone's checkpoint; empty for the run's own.
-        start: a PhyDNN's checkpoint of the same split, whose head and tail to start from instead.
+        start: a PhyDNN's checkpoint of the same split, whose head (unless
+            it is frozen) and tail to start from instead.
         split: the submodule to cut after.
         uses: channel uses an image, through a bottleneck (:mod:`phydnn.bottleneck`) of slices of
             ``dim`` values and blocks of ``block`` positions a side, followed by ``refine``
@@ -137,6 +138,8 @@ class PhydnnConfig(FitConfig):
         distillation: the share of the loss that follows the uncompressed network's logits
             softened by ``softness`` instead of the class, for ``distilled`` of the images.
         frozen_epochs: how long only the dictionary and the bottleneck learn.
+        frozen_head: leaves the head as it is, which the device may have already: a step then takes
+            about as long as one of the uncompressed network, whose head serves both.
         backbone_scale: the network's learning rate over the dictionary's, after that;
             ``bottleneck_scale``: the bottleneck's, whose few numbers act on all positions.
     """
@@ -171,6 +174,7 @@ class PhydnnConfig(FitConfig):
     softness: float = 4.0
     distilled: float = 1.0
     frozen_epochs: int = 1
+    frozen_head: bool = False
     backbone_scale: float = 1.0
     bottleneck_scale: float = 0.02
 

@@ -35,11 +35,13 @@ class PhydnnTask(Task):
 
     usage: Tensor
 
-    def __init__(self, phydnn: PhyDNN, teacher: nn.Module, config: PhydnnConfig) -> None:
+    def __init__(
+        self, phydnn: PhyDNN, teacher: tuple[nn.Module, nn.Module], config: PhydnnConfig
+    ) -> None:
         super().__init__()
         self.phydnn = phydnn
-        # In a tuple, so that checkpoints do not hold the teacher as well.
-        self._teacher = (teacher.eval().requires_grad_(False),)
+        # A tuple's modules are not in checkpoints.
+        self._teacher = tuple(part.eval().requires_grad_(False) for part in teacher)
         self._config = config
         self._fading = channel.named(config.channel)
         self._beta = 0.0
@@ -48,7 +50,7 @@ class PhydnnTask(Task):
         sizes = [self._size(epoch) for epoch in range(config.epochs)]
         self.first_candidate = sizes.index(sizes[-1])
         if config.compile:
-            for part in (phydnn.head, phydnn.tail, teacher):
+            for part in (phydnn.head, phydnn.tail, *teacher):
                 part.compile()
 
     def groups(self) -> list[dict[str, Any]]:
@@ -75,10 +77,9 @@ class PhydnnTask(Task):
 
     def start_epoch(self, epoch: int, optimizer: torch.optim.Optimizer) -> None:
         config, embedding = self._config, self.phydnn.embedding
-        frozen = epoch < config.frozen_epochs
-        for part in (self.phydnn.head, self.phydnn.tail):
-            part.requires_grad_(not frozen)
-            part.train(not frozen)
+        learns = epoch >= config.frozen_epochs
+        self._thaw(self.phydnn.head, learns and not config.frozen_head)
+        self._thaw(self.phydnn.tail, learns)
         self._beta = config.beta * (0.1 + 0.9 * epoch / max(1, config.epochs - 1))
         if self._size(epoch) < len(embedding.embeddings):
             self._shrink(self._size(epoch), optimizer)
@@ -86,6 +87,11 @@ class PhydnnTask(Task):
             embedding.embeddings.requires_grad_(False)
             self._snr = config.rebuilt_snr, config.rebuilt_snr
         self.usage.zero_()
+
+    @staticmethod
+    def _thaw(part: nn.Module, learns: bool) -> None:
+        part.requires_grad_(learns)
+        part.train(learns)
 
     def _shrink(self, size: int, optimizer: torch.optim.Optimizer) -> None:
         """Removes the least-used embeddings, from the optimiser's state as well."""
@@ -124,7 +130,8 @@ class PhydnnTask(Task):
 
     def forward(self, x: Tensor, y: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         config = self._config
-        slices = self.phydnn.slices(x)
+        latent = self.phydnn.head(x)
+        slices = self.phydnn.cut(latent)
         n0 = self._draw_n0(len(x), generator, x.device)
         received, binding, usage = self.phydnn.embedding(slices, n0, self._fading, generator)
         self.usage += usage
@@ -140,8 +147,10 @@ class PhydnnTask(Task):
             losses["rate"] = rate if config.entropy_gradient else rate.detach()
         followed = round(config.distilled * len(x))
         if config.distillation and followed:
+            head, tail = self._teacher
             with torch.no_grad():
-                target = self._teacher[0](x[:followed]).float() / config.softness
+                own = latent[:followed] if config.frozen_head else head(x[:followed])
+                target = tail(own).float() / config.softness
             answers = logits.unflatten(0, (draws, len(x)))[:, :followed] / config.softness
             losses["distillation"] = (
                 config.distillation
@@ -168,7 +177,8 @@ class PhydnnTask(Task):
 
     def _apply(self, fn: Any, recurse: bool = True) -> PhydnnTask:
         # Follows the task to its device and memory format.
-        self._teacher[0]._apply(fn, recurse)
+        for part in self._teacher:
+            part._apply(fn, recurse)
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
@@ -193,16 +203,21 @@ def train_phydnn(config: PhydnnConfig, weights: Path, out: Path) -> Path:
     phydnn = make_phydnn(teacher, config, train.x[:1])
     if not (out / "last.safetensors").is_file():
         if config.start:
-            _start_from(phydnn, Path(config.start), teacher, train.x[:1])
+            _start_from(phydnn, config, teacher, train.x[:1])
         order = np.random.RandomState(config.seed).permutation(len(train))[:STARTING_IMAGES]
         start_dictionary(phydnn, train.x[order], config)
-    return fit(PhydnnTask(phydnn, teacher, config), config, train, val, out)
+    parts = networks.split(teacher, config.split, torch.from_numpy(train.x[:1]))
+    return fit(PhydnnTask(phydnn, parts, config), config, train, val, out)
 
 
-def _start_from(phydnn: PhyDNN, path: Path, teacher: nn.Module, image: NDArray[np.uint8]) -> None:
+def _start_from(
+    phydnn: PhyDNN, config: PhydnnConfig, teacher: nn.Module, image: NDArray[np.uint8]
+) -> None:
+    path = Path(config.start)
     other, _ = load_phydnn(path, teacher, image)
     try:
-        phydnn.head.load_state_dict(other.head.state_dict())
+        if not config.frozen_head:
+            phydnn.head.load_state_dict(other.head.state_dict())
         phydnn.tail.load_state_dict(other.tail.state_dict())
     except RuntimeError as error:
         raise InputError(f"{path} was split elsewhere, so that nothing starts from it") from error
