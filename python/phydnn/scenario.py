@@ -290,12 +290,36 @@ class Scenario:
             raise InputError(f"the endpoint {twice} is used twice")
         return [(transmits, receives) for transmits, receives in both]
 
-    def emulator_arguments(self, first_port: int = PORT) -> dict[str, Any]:
-        """Arguments for the block ``gnuradio.phydnn.emulator``, all levels in the gains.
+    def link_taps(self, fields: dict[str, Any]) -> tuple[FloatArray, ComplexArray]:
+        """Taps of a link, given in the JSON form's words, as the emulator takes them.
 
-        ``nodes`` are keyword arguments of ``emulator_node``. A tap that is silent at some time
-        has there the delay of the nearest time before (or else after) at which it is not, so that
-        it fades in and out where it is.
+        Args:
+            fields: ``delays_ns``, and ``gains`` or ``gains_db`` with ``phases_deg`` if any.
+
+        Returns:
+            Delays in seconds, float64 [L], and gains, complex128 [L].
+
+        Raises:
+            InputError: they do not fit together, or could not be of this scenario.
+        """
+        if "delays_ns" not in fields or ("gains" in fields) == ("gains_db" in fields):
+            raise InputError("the taps need 'delays_ns', and either 'gains_db' or 'gains'")
+        delays, gains = _taps(fields, "taps")
+        if len(delays) != 1:
+            raise InputError("the taps must be of one time")
+        one = np.zeros((1, 2, 2, delays.shape[1]))
+        gains_of_two = one.astype(np.complex128)
+        one[0, 0, 1], gains_of_two[0, 0, 1] = delays[0], gains[0]
+        nodes = (Node("transmitter"), Node("receiver"))
+        # A scenario of one link, to be checked as any other
+        Scenario("link", nodes, one, gains_of_two, line_ns=self.line_ns, mchem=self.mchem)
+        return delays[0] * 1e-9, gains[0]
+
+    def emulator_arguments(self, first_port: int = PORT) -> dict[str, Any]:
+        """Arguments for the block ``gnuradio.phydnn.emulator``.
+
+        ``nodes`` are keyword arguments of ``emulator_node``; ``scale``, [N,N], is what all levels
+        multiply the taps' gains by.
         """
         noise = self.noise()
         nodes = [
@@ -313,14 +337,15 @@ class Scenario:
                 zip(self.nodes, self.endpoints(first_port), strict=True)
             )
         ]
-        scale = 10 ** (self.link_db() / 20)
         return {
             "sample_rate": self.sample_rate_hz,
             "nodes": nodes,
             "times": self.times_s,
-            "delays": _held(self.delays_ns, self.gains != 0) * 1e-9,
-            "gains": (self.gains * scale[None, :, :, None]).astype(np.complex64),
+            "delays": self.delays_ns * 1e-9,
+            "gains": self.gains.astype(np.complex64),
+            "scale": 10 ** (self.link_db() / 20),
             "doppler_hz": self.doppler_hz,
+            "line": self.line_ns * 1e-9,
             "mchem": self.mchem,
         }
 
@@ -344,15 +369,6 @@ def _check_size(times: int, nodes: int, taps: int) -> None:
             f"{times} times, {nodes} nodes and {taps} taps make {values} values, but {MAX_VALUES} "
             "are allowed: use fewer times"
         )
-
-
-def _held(delays: FloatArray, there: NDArray[np.bool_]) -> FloatArray:
-    """Delays along axis 0, those of silent taps replaced by the nearest before, or else after."""
-    steps = np.arange(len(delays))[:, None, None, None]
-    before = np.maximum.accumulate(np.where(there, steps, -1))
-    last = len(delays) - 1
-    after = np.minimum.accumulate(np.where(there, steps, last)[::-1])[::-1]
-    return np.take_along_axis(delays, np.where(before >= 0, before, after), axis=0)
 
 
 # Files

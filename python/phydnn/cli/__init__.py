@@ -21,6 +21,10 @@ from phydnn.errors import InputError, RunError
 COMMANDS = {
     "demo": "Split inference of handwritten digits over the loopback link at 12 dB.",
     "run": "Run a bundle over a link, both ends in one process.",
+    "tx": "Send a data set: the device end of a link, in a process of its own.",
+    "rx": "Receive a data set: the edge end of a link, in a process of its own.",
+    "emulate": "Emulate the channels between nodes over ZeroMQ, after a scenario.",
+    "sound": "Measure a link's taps, and write them as a scenario.",
     "bench": "Measure the waveform and the throughput: sync, waveform, kernels, link.",
     "train": "Train a backbone or a PhyDNN.",
     "eval": "Simulate a bundle's accuracy over Es/N0 without GNU Radio.",

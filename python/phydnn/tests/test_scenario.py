@@ -86,7 +86,8 @@ def test_levels() -> None:
                    noise_density_dbm_hz=-174)  # fmt: skip
     arguments = one.emulator_arguments()
     assert arguments["gains"].dtype == np.complex64
-    assert arguments["gains"][0, 0, 1, 0] == pytest.approx(1j * 10 ** (-18 / 20), rel=1e-6)
+    through = arguments["gains"][0, 0, 1, 0] * arguments["scale"][0, 1]
+    assert through == pytest.approx(1j * 10 ** (-18 / 20), rel=1e-6)
     # -174 dBm/Hz + 73.01 dB (20 MHz) + 6 dB = -94.99 dBm, 64.99 dB under full scale
     assert 10 * np.log10(arguments["nodes"][1]["noise"]) == pytest.approx(-64.9897, abs=1e-4)
     row = next(scenarios.rows(one))
@@ -103,15 +104,22 @@ def test_levels() -> None:
         one.with_snr(float("nan"))
 
 
-def test_silent_taps_fade_where_they_are() -> None:
-    gains = np.zeros((4, 2, 2, 1), complex)
-    gains[1:3, 0, 1] = 0.5
-    delays = np.zeros(gains.shape)
-    delays[1:3, 0, 1, 0] = 700, 800
-    delays[0, 0, 1, 0] = 5
-    moving = Scenario("x", (Node("a"), Node("b")), delays, gains, np.arange(4.0))
-    held = moving.emulator_arguments()["delays"][:, 0, 1, 0]
-    np.testing.assert_allclose(held, [7e-7, 7e-7, 8e-7, 8e-7])
+def test_taps_of_a_link() -> None:
+    delays, gains = some().link_taps({"delays_ns": [0, 50], "gains_db": [0, -20]})
+    np.testing.assert_allclose(delays, [0, 5e-8])
+    np.testing.assert_allclose(gains, [1, 0.1])
+    for fields, sentence in (
+        ({"delays_ns": [0]}, "either 'gains_db' or 'gains'"),
+        ({"delays_ns": [0], "gains": [[1, 0]], "gains_db": [0]}, "either 'gains_db' or 'gains'"),
+        ({"delays_ns": [[0], [1]], "gains_db": [0]}, "of one time"),
+        ({"delays_ns": [3000], "gains_db": [0]}, "outside of the delay line"),
+        ({"delays_ns": [0], "gains": [[1, 1]]}, "a gain above 0 dB"),
+        ({"delays_ns": [0] * 5, "gains_db": [0] * 5}, "allows 4 taps"),
+        ({"delays_ns": [0] * 65, "gains_db": [0] * 65}, "1 to 64 are allowed"),
+        ({"delays_ns": "x", "gains_db": [0]}, "must be a list of numbers"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            some().link_taps(fields)
 
 
 def test_endpoints() -> None:
@@ -159,7 +167,8 @@ def test_sounding_table() -> None:
     np.testing.assert_array_equal(table.gains[0, i, j], [0.5 + 0.5j, 0.1, -0.01 + 0.1j, -0.5j])
     np.testing.assert_array_equal(table.gains, table.gains.transpose(0, 2, 1, 3))
     boosted = scenarios.load("colosseum_90002")
-    exact = boosted.emulator_arguments()["gains"][0, 1, 3, 1]
+    arguments = boosted.emulator_arguments()
+    exact = arguments["gains"][0, 1, 3, 1] * arguments["scale"][1, 3]
     assert exact == pytest.approx(1 + 1j, rel=1e-6)
 
 
