@@ -102,6 +102,8 @@ def experiment(
         shown.add_column(heading, overflow="fold")
     for line in lines:
         shown.add_row(*line)
-    Console().print(shown)
+    # A table that is cut to nothing tells nothing: let it run over the edge.
+    needed = Console(width=1000).measure(shown).maximum
+    Console(width=max(Console().width, needed)).print(shown)
     print("; ".join(f"{heading}: {value}" for heading, value in common.items()))
     print(f"{out} and {out.with_suffix('.png')}")

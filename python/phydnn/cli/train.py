@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 the gr-phydnn authors
-"""``phydnn train``: trains a backbone, or adapts one to the physical layer."""
+"""``phydnn train``: trains a backbone, adapts one to the physical layer, or trains a baseline."""
 
 import logging
 from pathlib import Path
@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Train a backbone or a PhyDNN; resumes by itself.")
+app = typer.Typer(
+    no_args_is_help=True, help="Train a backbone, a PhyDNN or a baseline; resumes by itself."
+)
 
 Recipe = Annotated[str, typer.Option("--config", help="A TOML file, or digits or cifar10.")]
 Overrides = Annotated[list[str], typer.Option("--set", help="key=value; may be repeated.")]
@@ -80,6 +82,58 @@ def phydnn(
         settings = train.read_config(train.BackboneConfig, "backbone", config, [*place, threads])
         base = train.train_backbone(settings, folder / "backbone")
     print(train.train_phydnn(chosen, base, folder / "phydnn"))
+
+
+@app.command()
+def bottlefit(
+    config: Recipe = "digits",
+    set_: Overrides = [],  # noqa: B006
+    data: Data = "",
+    out: Out = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="The backbone's checkpoint [default: the run's own].")
+    ] = None,
+    kernels: Annotated[int, typer.Option(min=0, help="Of the bottleneck; 0: recipe's.")] = 0,
+) -> None:
+    """Train BottleFit around a backbone, in two stages, into OUT/matching and OUT/finetuning."""
+    from phydnn import train
+    from phydnn.train import baselines
+
+    _show_log()
+    place = [f"data={data}"] if data else []
+    given = [f"kernels={kernels}"] if kernels else []
+    chosen = train.read_config(
+        baselines.BottlefitConfig, "bottlefit", config, [*set_, *place, *given]
+    )
+    folder = _folder(out, config)
+    base = weights or (Path(chosen.weights) if chosen.weights else None)
+    if base is None:
+        threads = f"threads={chosen.threads}"
+        settings = train.read_config(train.BackboneConfig, "backbone", config, [*place, threads])
+        base = train.train_backbone(settings, folder / "backbone")
+    print(baselines.train_bottlefit(chosen, base, folder))
+
+
+@app.command()
+def dtjscc(
+    config: Recipe = "digits",
+    set_: Overrides = [],  # noqa: B006
+    data: Data = "",
+    out: Out = None,
+    model: Annotated[
+        str, typer.Option(help="package.module:builder [default: the data's own].")
+    ] = "",
+) -> None:
+    """Train DT-JSCC from nothing into OUT/phydnn; `phydnn export --run OUT` makes a bundle."""
+    from phydnn import train
+    from phydnn.train import baselines
+
+    _show_log()
+    place = [f"data={data}"] if data else []
+    chosen = train.read_config(train.PhydnnConfig, "dtjscc", config, [*set_, *place])
+    small = chosen.data.partition(":")[0] == "digits"
+    builder = model or f"phydnn.baselines:dtjscc_{'digits' if small else 'cifar10'}"
+    print(baselines.train_dtjscc(chosen, builder, _folder(out, config)))
 
 
 def _folder(out: Path | None, config: str) -> Path:
