@@ -1,63 +1,63 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 the gr-phydnn authors
-"""Split inference over a link, both ends in one flowgraph, measured frame by frame."""
+"""Split inference over a link, both ends in one flowgraph or each in its own, frame by frame.
+
+A run is made of a sending half (images to samples), a receiving half (samples to classes), and the
+*way* between them: the channel block, a recording, sockets, or radios. One half alone, with a way
+that leads out of the process, is what ``phydnn tx`` and ``phydnn rx`` run.
+"""
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pmt
 from numpy.typing import NDArray
 
 from gnuradio import gr
 from phydnn.bundle import Bundle
-from phydnn.channels import ChannelSpec, parse_channel
+from phydnn.channels import parse_channel
 from phydnn.datasets import Images
 from phydnn.errors import InputError, RunError
-from phydnn.recording import Made, Recording, fingerprint, paths
+from phydnn.radios import Radio
+from phydnn.recording import Made, fingerprint, paths
 from phydnn.recording import load as load_recording
 from phydnn.results import wilson_interval
 
-from . import pdus
 from .ends import device, edge
+from .ledger import MAPPED, RECEIVED, SENT, Snapshot, csi_error, ledger, response_of
 from .networks import head, loaded
 from .phydnn_python import channel as channel_block
 from .phydnn_python import embedding_mapper, numerology
 from .recording import player, recorder
 from .sources import image_source
+from .ways import Loopback, Played, Radios, Sockets, Way, Written
+
+__all__ = ["ENDS", "LINKS", "LinkResult", "Snapshot", "csi_error", "run_link"]
 
 LINKS = ("loopback", "zmq", "usrp", "file")
+ENDS = ("tx", "rx")
+BIND = "tcp://127.0.0.1:5550"
+"""Where a sender over zmq answers; the emulator, or a receiver, asks there."""
 IN_FLIGHT = 4
 """Frames under way at once: enough to keep every block busy, few enough to keep memory flat."""
 POLL_S = 0.005
 SILENCE_S = 120.0
-HELD_BACK = 64
-"""Samples that the channel's filters may keep at the end of a stream; less than the gap."""
-
-
-@dataclass
-class Snapshot:
-    """The first frame that arrived, for a picture.
-
-    Attributes:
-        raw: the resource grid before the equalizer, complex64 [symbols, subcarriers].
-        symbols: the payload after it, complex64 [uses].
-        ls, refined: its channel estimates, complex64 [DMRS, subcarriers].
-    """
-
-    raw: NDArray[np.complex64] | None = None
-    symbols: NDArray[np.complex64] | None = None
-    ls: NDArray[np.complex64] | None = None
-    refined: NDArray[np.complex64] | None = None
+"""A link in one process that has been silent for so long is broken."""
+ENDED_S = 10.0
+"""A sender outside that has been silent for so long has ended."""
+PEER_S = 120.0
+"""How long the other end may take to begin, or to go on taking samples."""
+DRAINED_S = 1.0
+"""A socket that gave nothing for so long after the last frame is empty."""
+LONGEST_RUN = 1 << 24
+"""Frames."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class LinkResult:
     Attributes:
         record: the keys of the project's JSON results.
         predictions: int32 [n], the class of each image in the bundle's order; -1 where its frame
-            never arrived.
+            never arrived. Empty without a receiver.
         seconds: host time from the first image to the last class.
         snapshot: of the first frame that arrived.
     """
@@ -82,6 +82,7 @@ def run_link(
     bundle: Bundle | str | os.PathLike[str],
     images: Images,
     *,
+    ends: Collection[str] = ENDS,
     link: str = "loopback",
     channel: str = "awgn",
     snr_db: float = 12.0,
@@ -89,14 +90,22 @@ def run_link(
     sfo_ppm: float = 0.0,
     phase_noise_hz: float = 0.0,
     batch: int = 64,
+    passes: int = 1,
     seed: int = 1,
     sample_rate: float = 20e6,
     decision: str = "",
     dimensions: str = "wide",
+    bind: str = BIND,
+    connect: str = "",
+    amplitude: float = 1.0,
+    radio: Radio | None = None,
+    period_s: float = 0.0,
     record: str | os.PathLike[str] | None = None,
     record_sent: str | os.PathLike[str] | None = None,
     replay: str | os.PathLike[str] | None = None,
     author: str = "",
+    silence_s: float | None = None,
+    stop: threading.Event | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> LinkResult:
     """Classifies images with the head at one end of a link and the tail at the other.
@@ -117,42 +126,64 @@ def run_link(
     ``air`` (samples over sample rate), ``receive`` (from the resource grid to the slices)
     and ``total``, their sum, without the time that frames wait for each other.
 
+    One end alone gives those of them that it can see. Links zmq and usrp add ``ended`` ("complete",
+    "silence" or "stopped"), ``frames_repeated`` and ``frames_unknown``, which count for nothing
+    else; zmq adds ``samples_served`` and ``samples_received``, the same number where no sample was
+    lost; usrp adds ``faults``, by kind, and ``void``: whether they spoil the trial.
+
     Link "file" plays a recording into the receiver. It says itself what it holds: channel, snr_db,
     the offsets, batch, seed, sample_rate, dimensions and the number of images are its own, and the
     arguments of these names do not count. The head maps the same images again, so that ``evm_db``
-    has something to compare with; ``csi_mse`` is there where the channel was ``awgn``.
+    has something to compare with; ``csi_mse`` is there where the channel was ``awgn``. A sender
+    alone writes ``record_sent`` instead.
 
     Args:
         bundle: a bundle, or the path or name of one.
-        images: what to classify; labels are matched with the bundle's classes by name.
-        link: "loopback" or "file"; the other links of the contract are not there yet.
-        channel: as :func:`phydnn.channels.parse_channel` takes it.
+        images: what to classify; labels are matched with the bundle's classes by name. A receiver
+            alone has to know them, too: it measures the accuracy.
+        ends: "tx", "rx" or both.
+        link: "loopback" (both ends), "zmq", "usrp" or "file".
+        channel: as :func:`phydnn.channels.parse_channel` takes it. Link zmq has it where both ends
+            are here and ``connect`` is empty; otherwise the channel lies outside.
         snr_db: Es/N0 in dB, -100 to 100.
         cfo_hz: carrier frequency offset.
         sfo_ppm: sample clock offset.
         phase_noise_hz: linewidth of the oscillators.
         batch: images in a frame.
+        passes: how often all images are sent.
         seed: of the fades, the phase noise and the noise.
-        sample_rate: samples per second.
+        sample_rate: samples per second; link usrp takes the radio's.
         decision: "hard" or "soft" lookup; empty for the bundle's own.
         dimensions: name of a preset of the waveform.
-        record: where to record the receiver's input, as SigMF; link "loopback".
-        record_sent: where to record the transmitter's output; link "loopback".
+        bind: where a sender over zmq answers.
+        connect: where a receiver over zmq asks; empty for where the sender answers.
+        amplitude: of the used subcarriers; link usrp takes the radio's.
+        radio: of link usrp.
+        period_s: seconds from one burst to the next, each sent at its sample; 0 for bursts that
+            leave as they come. Link usrp.
+        record: where to record the receiver's input, as SigMF.
+        record_sent: where to record the transmitter's output.
         replay: the recording that link "file" plays, of either.
         author: of the recordings, "name <address>".
+        silence_s: seconds without a frame after which a link in this process has failed, and a
+            receiver over zmq or usrp, once one has come, counts the others as lost; None for
+            SILENCE_S and ENDED_S. What never begins fails after PEER_S.
+        stop: once set, the run ends as it does after a silence.
         progress: called now and then with the images that are done and those that were lost.
 
     Raises:
         InputError: an argument, the bundle, the images or the recording are no good.
-        RunError: the link fell silent.
+        RunError: the link fell silent before anything came, a radio is missing or was lost.
     """
     bundle = loaded(bundle)
-    if link not in LINKS:
-        raise InputError(f"there is no link '{link}': choose {', '.join(LINKS)}")
-    if link not in ("loopback", "file"):
-        raise InputError(f"link '{link}' is not there yet: choose loopback or file")
+    stop = stop or threading.Event()
+    sends, receives = _halves(link, ends)
+    if link == "usrp":
+        if radio is None:
+            raise InputError("link 'usrp' needs a radio: say which with radio")
+        sample_rate, amplitude = radio.sample_rate, radio.amplitude
     recording = None
-    if link == "file":
+    if link == "file" and receives:
         if replay is None:
             raise InputError("link 'file' plays a recording: say which with replay")
         if record is not None or record_sent is not None:
@@ -161,10 +192,14 @@ def run_link(
         made, sample_rate = recording.made, recording.sample_rate
         channel, snr_db, dimensions, seed = made.channel, made.snr_db, made.waveform, made.seed
         cfo_hz, sfo_ppm, phase_noise_hz = made.cfo_hz, made.sfo_ppm, made.phase_noise_hz
-        batch = made.batch
+        batch, passes = made.batch, 1
         images = _those_recorded(made, bundle, images)
     elif replay is not None:
         raise InputError(f"link '{link}' plays no recording: choose file")
+    elif link == "file" and record_sent is None:
+        raise InputError("link 'file' writes a recording: say which with record_sent")
+    if (record is not None and not receives) or (record_sent is not None and not sends):
+        raise InputError("record is what a receiver gets, record_sent what a sender puts out")
     if not -100 <= snr_db <= 100:
         raise InputError(f"snr_db is {snr_db}: give Es/N0 between -100 and 100 dB")
     if decision not in ("", "hard", "soft"):
@@ -177,50 +212,38 @@ def run_link(
             f"{((1 << 24) - 1) // bundle.uses} images"
         )
     images = _in_the_order_of(bundle, images)
+    if not 1 <= passes * -(-len(images) // batch) <= LONGEST_RUN:
+        raise InputError(f"passes is {passes}: a run has 1 to {LONGEST_RUN} frames")
+    if not 0 <= period_s <= 3600 or (period_s and (link != "usrp" or not sends)):
+        raise InputError(
+            f"period_s is {period_s}: a sender over usrp takes 0 to 3600 s from burst to burst"
+        )
+    if passes > 1 and (record is not None or record_sent is not None):
+        raise InputError(f"passes is {passes}: a recording holds one pass")
     if record is not None and record_sent is not None and paths(record) == paths(record_sent):
         raise InputError(f"cannot record both what is sent and what is received as {record}")
-    made = Made(
-        point="received",
-        bundle=bundle.name,
-        bundle_id=bundle.id,
-        waveform=dimensions,
-        batch=int(batch),
-        images=len(images),
-        data=images.name,
-        images_sha256=fingerprint(images) if record or record_sent else "",
-        link=link,
-        channel=channel,
-        snr_db=float(snr_db),
-        cfo_hz=float(cfo_hz),
-        sfo_ppm=float(sfo_ppm),
-        phase_noise_hz=float(phase_noise_hz),
-        seed=int(seed),
-    )
+    # Where the channel is this process's, the results say which it was.
+    inside = recording is not None or (sends and receives and link != "usrp" and not connect)
+
     top = gr.top_block("phydnn link")
-    source = image_source(bundle, images, batch, IN_FLIGHT)
     recorders: dict[str, recorder] = {}
     with ExitStack() as leftovers:
         try:
             waveform = numerology(dimensions)
-            receiver = edge(
-                bundle,
-                waveform,
-                sample_rate,
-                decision,
-                max_uses=max(262144, batch * bundle.uses),
-            )
-            if recording is not None:
-                response = _known_response(recording, waveform)
-                sender, network = player(recording, IN_FLIGHT), head(bundle, batch)
-                mapper = embedding_mapper(bundle.embeddings, bundle.points, bundle.lookup)
-                top.connect(sender, receiver)
-                top.msg_connect(source, "images", network, "images")
-                top.msg_connect(network, "slices", mapper, "slices")
-                lag = 0.0  # what is played has the receiver's clock
-            else:
+            receiver = sender = air = response = None
+            if receives:
+                receiver = edge(
+                    bundle,
+                    waveform,
+                    sample_rate,
+                    decision,
+                    max_uses=max(262144, batch * bundle.uses),
+                )
+            if sends and recording is None:
+                sender = device(bundle, waveform, batch, amplitude=amplitude)
+            if recording is None and inside:
                 spec = parse_channel(channel)
-                response = _response(spec, waveform, sample_rate)
-                sender = mapper = device(bundle, waveform, batch)
+                response = response_of(spec, waveform, sample_rate)
                 air = channel_block(
                     sample_rate=sample_rate,
                     snr_db=snr_db,
@@ -230,85 +253,231 @@ def run_link(
                     seed=seed,
                     **spec.arguments(),
                 )
-                top.connect(sender, air, receiver)
-                top.msg_connect(source, "images", sender, "images")
-                lag = sfo_ppm
-                for point, name, end in (("sent", record_sent, sender), ("received", record, air)):
-                    if name is not None:
-                        recorders[point] = recorder(name)
-                        leftovers.callback(recorders[point].discard)
-                        top.connect(end, recorders[point])
+            elif channel == "awgn" and inside:
+                # Of a recording's channels, only this one's name tells the whole.
+                response = response_of(parse_channel(channel), waveform, sample_rate)
+            for point, name in (("sent", record_sent), ("received", record)):
+                if name is not None:
+                    recorders[point] = recorder(name)
+                    leftovers.callback(recorders[point].discard)
+            played = None if recording is None else player(recording, 0)
+            way: Way
+            if played is not None:
+                way = Played(played)
+            elif link == "loopback":
+                way = Loopback(air, sfo_ppm)
+            elif link == "file":
+                way = Written(recorders["sent"])
+            elif link == "zmq":
+                way = Sockets(bind if sends else None, connect if receives else None, air, sfo_ppm)
+            else:
+                assert radio is not None
+                way = Radios(radio, sends, receives, period_s)
         except InputError:
             raise
         except ValueError as error:
             raise InputError(str(error)) from error
 
-        ledger = _ledger(bundle, len(images), batch, waveform, response)
-        top.msg_connect(ledger, "done", source, "done")
-        if recording is not None:
-            top.msg_connect(ledger, "done", sender, "done")
-        top.msg_connect(mapper, "symbols", ledger, "mapped")
-        top.msg_connect(sender, "sent", ledger, "sent")
-        top.msg_connect(receiver, "raw", ledger, "raw")
-        top.msg_connect(receiver, "csi", ledger, "csi")
-        top.msg_connect(receiver, "symbols", ledger, "symbols")
-        top.msg_connect(receiver.demapper, "slices", ledger, "slices")
-        top.msg_connect(receiver, "classes", ledger, "classes")
+        books = ledger(
+            bundle,
+            len(images),
+            batch,
+            waveform,
+            (MAPPED if sends else frozenset())
+            | (SENT if sends or recording else frozenset())
+            | (RECEIVED if receives else frozenset()),
+            passes=passes,
+            response=response,
+            window=IN_FLIGHT if way.paced else 0,
+            flush=way.flush,
+        )
+        feed = way.connect(top, sender, receiver)
+        if played is not None:
+            top.msg_connect(books, "done", played, "done")
+            top.msg_connect(played, "sent", books, "sent")
+        if sends:
+            source = image_source(bundle, images, batch, 0, passes=passes, flush=way.flush)
+            top.msg_connect(books, "done", source, "done")
+            if sender is not None:
+                way.connect_images(top, source, sender)
+                top.msg_connect(sender, "symbols", books, "mapped")
+                top.msg_connect(sender, "sent", books, "sent")
+            else:
+                network = head(bundle, batch)
+                mapper = embedding_mapper(bundle.embeddings, bundle.points, bundle.lookup)
+                top.msg_connect(source, "images", network, "images")
+                top.msg_connect(network, "slices", mapper, "slices")
+                top.msg_connect(mapper, "symbols", books, "mapped")
+        if receiver is not None:
+            for port in ("raw", "csi", "symbols", "classes"):
+                top.msg_connect(receiver, port, books, port)
+            top.msg_connect(receiver.demapper, "slices", books, "slices")
+        for point, end in (("sent", sender), ("received", feed)):
+            if point in recorders:
+                top.connect(end, recorders[point])
 
-        started = heard = time.monotonic()
-        done = 0
+        if silence_s is None:
+            silence_s = SILENCE_S if way.paced else ENDED_S
+        synchronizer = None if receiver is None else receiver.synchronizer
+        leftovers.enter_context(way.watched())
+        started = time.monotonic()
         top.start()
         try:
-            while ledger.images_done < len(images):
-                ledger.settle()
-                ledger.give_up_lost(receiver.synchronizer, lag)
-                if ledger.images_done != done:
-                    done, heard = ledger.images_done, time.monotonic()
-                    if progress is not None:
-                        progress(done, ledger.images_lost)
-                elif recording is not None and sender.fault:
-                    raise RunError(sender.fault)
-                elif time.monotonic() - heard > SILENCE_S:
-                    raise RunError(
-                        f"the link fell silent after {done} of {len(images)} images: no frame came "
-                        f"for {SILENCE_S:.0f} s"
-                    )
-                ledger.changed.wait(POLL_S)
+            ended = _carry(books, way, synchronizer, silence_s, stop, progress)
             seconds = time.monotonic() - started
-            # The same samples on every run: those that the channel surely lets go.
-            surely = max(0, int(ledger.samples / (1 + 1e-6 * lag)) - HELD_BACK)
-            lengths = {"sent": ledger.samples, "received": surely}
+            lengths = {"sent": books.samples, "received": way.surely(books.samples)}
+            if not way.paced:
+                _drain(books, way, synchronizer, sends, stop)
+                if synchronizer is not None:
+                    lengths["received"] = synchronizer.counts()["samples"]
+            deadline = time.monotonic() + silence_s
             while any(recorders[point].samples() < lengths[point] for point in recorders):
-                if time.monotonic() - heard > SILENCE_S:
+                if time.monotonic() > deadline:
                     raise RunError("the recording cannot be written: is the disk full?")
                 time.sleep(POLL_S)
         finally:
             top.stop()
             top.wait()
+        if receives:
+            books.give_up()
+        counted = books.record(sample_rate)
+        if inside:
+            of_channel: dict[str, Any] = {
+                "channel": channel,
+                "snr_db": snr_db,
+                "cfo_hz": cfo_hz,
+                "sfo_ppm": sfo_ppm,
+                "phase_noise_hz": phase_noise_hz,
+            }
+        else:
+            # What lies outside is known by what was measured of it, if that.
+            of_channel = {"channel": link, "snr_db": counted.get("snr_db_estimated", 0.0)}
         for point, made_here in recorders.items():
             made_here.finish(
-                lengths[point], ledger.bursts(), sample_rate, replace(made, point=point), author
+                lengths[point],
+                books.bursts(),
+                sample_rate,
+                Made(
+                    point=point,
+                    bundle=bundle.name,
+                    bundle_id=bundle.id,
+                    waveform=dimensions,
+                    batch=int(batch),
+                    images=len(images),
+                    data=images.name,
+                    images_sha256=fingerprint(images),
+                    link=link,
+                    channel=of_channel["channel"],
+                    snr_db=float(of_channel["snr_db"]),
+                    cfo_hz=float(of_channel.get("cfo_hz", 0)),
+                    sfo_ppm=float(of_channel.get("sfo_ppm", 0)),
+                    phase_noise_hz=float(of_channel.get("phase_noise_hz", 0)),
+                    seed=int(seed),
+                ),
+                author,
+                None if way.paced or point == "sent" else books.starts(),
             )
 
     results: dict[str, Any] = {
-        **_accuracy(ledger.predictions, images.y),
-        "n": len(images),
+        **(_accuracy(books.predictions, images.y, passes) if receives else {}),
+        "n": len(images) * passes,
         "seed": seed,
         "bundle": bundle.name,
         "bundle_id": bundle.id,
         "data": images.name,
         "link": link,
-        "channel": channel,
-        "snr_db": snr_db,
-        "cfo_hz": cfo_hz,
-        "sfo_ppm": sfo_ppm,
-        "phase_noise_hz": phase_noise_hz,
+        **(of_channel if inside else {}),
         "sample_rate": sample_rate,
         "batch": batch,
-        "decision": decision or bundle.decision,
-        **ledger.record(sample_rate),
+        **({"decision": decision or bundle.decision} if receives else {}),
+        **counted,
+        **({} if way.paced else {"ends": [*ends], "ended": ended, **way.record()}),
     }
-    return LinkResult(results, ledger.predictions, seconds, ledger.snapshot)
+    predictions = books.predictions if receives else np.empty(0, np.int32)
+    return LinkResult(results, predictions, seconds, books.snapshot)
+
+
+def _halves(link: str, ends: Collection[str]) -> tuple[bool, bool]:
+    """Whether there is a sender, and a receiver."""
+    if link not in LINKS:
+        raise InputError(f"there is no link '{link}': choose {', '.join(LINKS)}")
+    if not ends or not set(ends) <= set(ENDS):
+        raise InputError(f"a link has the ends {' and '.join(ENDS)}, not '{', '.join(ends)}'")
+    if link == "loopback" and len(ends) < 2:
+        raise InputError("link 'loopback' has both ends in one process: choose zmq, usrp or file")
+    return "tx" in ends, "rx" in ends
+
+
+def _carry(
+    books: ledger,
+    way: Way,
+    synchronizer: Any,
+    silence_s: float,
+    stop: threading.Event,
+    progress: Callable[[int, int], None] | None,
+) -> str:
+    """Keeps the accounts until all frames are settled; returns how that ended.
+
+    Raises:
+        RunError: something broke, or nothing came at all.
+    """
+    opened, sign, heard = False, (0, 0, 0), time.monotonic()
+    total = len(books.predictions)
+    while books.images_done < total:
+        books.settle()
+        if not opened and way.ready():
+            books.open(IN_FLIGHT)
+            opened = True
+        if way.paced:
+            books.give_up_lost(synchronizer, way.lag)
+        if fault := way.fault():
+            raise RunError(fault)
+        if stop.is_set():
+            return "stopped"
+        before, sign = sign, (books.images_done, books.results, way.taken())
+        if sign != before:
+            heard = time.monotonic()
+            if progress is not None:
+                progress(books.images_done, books.images_lost)
+        elif time.monotonic() - heard > (silence_s if way.paced or books.results else PEER_S):
+            if synchronizer is not None and synchronizer.counts()["samples"] and not way.paced:
+                return "silence"
+            raise RunError(
+                f"the link fell silent after {books.images_done} of {total} images: no frame came "
+                f"for {time.monotonic() - heard:.0f} s"
+                if synchronizer is not None
+                else f"nobody took a sample for {PEER_S:.0f} s: is the other end running?"
+            )
+        books.changed.wait(POLL_S)
+    return "complete"
+
+
+def _drain(books: ledger, way: Way, synchronizer: Any, sends: bool, stop: threading.Event) -> None:
+    """Waits until the last samples have left the sender, and have come to the receiver.
+
+    Raises:
+        RunError: nobody takes them.
+    """
+
+    def stands_still(count: Callable[[], int], end: float, patience: float) -> bool:
+        """Waits until ``count`` is ``end``, or for the stop; whether it stood still instead."""
+        last, since = -1, time.monotonic()
+        while (now := count()) < end and not stop.is_set():
+            if now != last:
+                last, since = now, time.monotonic()
+            elif time.monotonic() - since > patience:
+                return True
+            time.sleep(POLL_S)
+        return False
+
+    if sends:
+        if stands_still(way.taken, way.surely(books.samples), PEER_S):
+            raise RunError(f"nobody took the last samples for {PEER_S:.0f} s")
+        way.finish(books.frames)
+    if synchronizer is not None and way.drains:
+        # An emulator that fills up with zeros never stops: all it can still hold is enough.
+        end = synchronizer.counts()["samples"] + 4 * way.flush
+        stands_still(lambda: synchronizer.counts()["samples"], end, DRAINED_S)
 
 
 def _those_recorded(made: Made, bundle: Bundle, images: Images) -> Images:
@@ -331,13 +500,6 @@ def _those_recorded(made: Made, bundle: Bundle, images: Images) -> Images:
     return images
 
 
-def _known_response(recording: Recording, waveform: Any) -> NDArray[np.complex128] | None:
-    """The channel that a recording went through, where its name alone tells it."""
-    if recording.made.channel != "awgn":
-        return None
-    return _response(parse_channel("awgn"), waveform, recording.sample_rate)
-
-
 def _in_the_order_of(bundle: Bundle, images: Images) -> Images:
     """The images with labels that count the bundle's classes."""
     if not len(images):
@@ -358,298 +520,15 @@ def _in_the_order_of(bundle: Bundle, images: Images) -> Images:
     return replace(images, y=order[images.y], classes=bundle.classes)
 
 
-def _accuracy(predictions: NDArray[np.int32], labels: NDArray[np.int64] | None) -> dict[str, Any]:
+def _accuracy(
+    predictions: NDArray[np.int32], labels: NDArray[np.int64] | None, passes: int
+) -> dict[str, Any]:
     if labels is None:
         return {}
-    right, received = int((predictions == labels).sum()), int((predictions >= 0).sum())
+    right = int((predictions.reshape(passes, -1) == labels).sum())
+    received = int((predictions >= 0).sum())
     return {
-        "accuracy": right / len(labels),
-        "accuracy_ci95": list(wilson_interval(right, len(labels))),
+        "accuracy": right / predictions.size,
+        "accuracy_ci95": list(wilson_interval(right, predictions.size)),
         **({"accuracy_received": right / received} if received else {}),
     }
-
-
-def _subcarriers(waveform: Any) -> NDArray[np.int64]:
-    """Indices of the used subcarriers, from the lowest frequency; 0, the carrier, is not used."""
-    half = waveform.used // 2
-    return np.concatenate([np.arange(-half, 0), np.arange(1, half + 1)])
-
-
-def _response(
-    spec: ChannelSpec, waveform: Any, sample_rate: float
-) -> NDArray[np.complex128] | None:
-    """The channel at the used subcarriers, where it is the same for all frames."""
-    k = _subcarriers(waveform)
-    if spec.model == "awgn":
-        return np.ones(len(k), np.complex128)
-    if spec.fading != "static":
-        return None
-    cycles = np.outer(k * (sample_rate / waveform.fft_size), spec.delays)
-    return np.exp(-2j * np.pi * cycles) @ np.asarray(spec.gains)
-
-
-def csi_error(
-    estimate: NDArray[np.complexfloating[Any, Any]],
-    truth: NDArray[np.complexfloating[Any, Any]],
-    subcarriers: NDArray[np.integer[Any]],
-) -> float:
-    """Mean squared error of channel estimates, relative to the channel's mean power.
-
-    Each estimate may differ from the truth by a common phase and delay, which timing and carrier
-    offset choose and the equalizer takes back: both are fitted.
-
-    Args:
-        estimate: [rows, subcarriers].
-        truth: [subcarriers].
-        subcarriers: their indices; neighbours differ by 1 but across the carrier.
-    """
-    truth = truth.astype(np.complex128)
-    weights = np.abs(truth) ** 2
-    adjacent = np.diff(subcarriers) == 1
-    errors = []
-    for row in estimate.astype(np.complex128):
-        # The delay in two steps: from neighbours without ambiguity, then from the whole band.
-        ratio = row * truth.conj()
-        turn = np.angle(np.sum((ratio[1:] * ratio[:-1].conj())[adjacent]))
-        ratio = ratio * np.exp(-1j * turn * subcarriers)
-        phase = np.angle(ratio.sum())
-        rest = np.angle(ratio * np.exp(-1j * phase))
-        turn += np.sum(weights * subcarriers * rest) / np.sum(weights * subcarriers**2)
-        aligned = row * np.exp(-1j * turn * subcarriers)
-        phase = np.angle(np.vdot(truth, aligned))
-        errors.append(np.mean(np.abs(aligned * np.exp(-1j * phase) - truth) ** 2))
-    return float(np.mean(errors) / weights.mean())
-
-
-@dataclass
-class _Frame:
-    """What is known of a frame."""
-
-    number: int
-    images: int
-    seen: set[str] = field(default_factory=set)
-    complete: bool = False
-    reason: str = ""
-    payload: NDArray[np.complex64] | None = None
-    symbols: NDArray[np.complex64] | None = None
-    refined: NDArray[np.complex64] | None = None
-    stamps: dict[str, float] = field(default_factory=dict)
-    samples: int = 0
-    error: float = 0.0
-    power: float = 0.0
-    snr_db: float = math.nan
-    csi_error: float = math.nan
-    head_s: float = math.nan
-    tail_s: float = math.nan
-
-
-class _ledger(gr.basic_block):
-    """Keeps account of every frame: listens to both ends, and lets the next frame out.
-
-    The messages about a frame come from several threads, in any order. A frame is settled when
-    the last of them is there, and what is measured is summed by frame number in the end: so no
-    result depends on the scheduler.
-
-    The handlers only note what came and when; the thread of :func:`run_link` does the sums.
-    """
-
-    SENT = frozenset({"mapped", "sent"})
-    RECEIVED = SENT | {"raw", "csi", "symbols", "slices"}
-
-    def __init__(
-        self,
-        bundle: Bundle,
-        count: int,
-        batch: int,
-        waveform: Any,
-        response: NDArray[np.complex128] | None,
-    ) -> None:
-        gr.basic_block.__init__(self, name="ledger", in_sig=None, out_sig=None)
-        self.predictions = np.full(count, -1, np.int32)
-        self.snapshot = Snapshot()
-        self.changed = threading.Event()
-        self.images_done = self.images_lost = 0
-        self._uses = bundle.uses
-        self._batch, self._waveform, self._response = batch, waveform, response
-        self._subcarriers = _subcarriers(waveform)
-        self._frames = [
-            _Frame(number, min(batch, count - start))
-            for number, start in enumerate(range(0, count, batch))
-        ]
-        self._under_way = {frame.number: frame for frame in self._frames[:IN_FLIGHT]}
-        self._issued = len(self._under_way)
-        self._complete: list[_Frame] = []
-        self.samples = 0
-        self._results = 0
-        self._lock = threading.Lock()
-        self.message_port_register_out(pmt.intern("done"))
-        for port in sorted(self.RECEIVED | {"classes"}):
-            self.message_port_register_in(pmt.intern(port))
-            self.set_msg_handler(pmt.intern(port), self._listener(port))
-
-    def _listener(self, port: str) -> Callable[[Any], None]:
-        handler: Callable[[_Frame, Any, Any], None] = getattr(self, f"_on_{port}")
-
-        def listen(message: Any) -> None:
-            # `sent` and `csi` are dicts without a vector; a dict is a pair, too.
-            if pmt.is_pair(message) and pmt.is_dict(pmt.car(message)):
-                metadata, values = pdus.parts(message)
-            else:
-                metadata, values = message, None
-            with self._lock:
-                self._results += port == "classes"
-                frame = self._under_way.get(pdus.get(metadata, "frame_number", -1))
-                if frame is None or frame.complete:
-                    return
-                handler(frame, metadata, values)
-                frame.seen.add(port)
-                expected = self.SENT if frame.reason else self.RECEIVED
-                if "classes" in frame.seen and expected <= frame.seen:
-                    frame.complete = True
-                    self._complete.append(frame)
-                    self.changed.set()
-
-        # GNU Radio finds handlers by name.
-        listen.__name__ = f"_hear_{port}"
-        setattr(self, listen.__name__, listen)
-        return listen
-
-    def _on_mapped(self, frame: _Frame, metadata: Any, values: Any) -> None:
-        frame.stamps["mapped"] = time.perf_counter()
-        frame.stamps["head"] = pdus.get(metadata, "head_end", math.nan)
-        frame.head_s = pdus.get(metadata, "head_s", math.nan)
-        frame.payload = values
-
-    def _on_sent(self, frame: _Frame, metadata: Any, _values: Any) -> None:
-        frame.samples = pdus.get(metadata, "samples", 0)
-        self.samples += pdus.get(metadata, "released", frame.samples)
-
-    def _on_raw(self, frame: _Frame, metadata: Any, values: Any) -> None:
-        frame.stamps["raw"] = time.perf_counter()
-        if self.snapshot.raw is None and not pdus.erased(metadata):
-            self.snapshot.raw = values.reshape(-1, self._waveform.used)
-
-    def _on_csi(self, frame: _Frame, metadata: Any, _values: Any) -> None:
-        shape = (pdus.get(metadata, "pilots"), pdus.get(metadata, "subcarriers"))
-        frame.refined = pdus.get(metadata, "refined").reshape(shape)
-        frame.snr_db = pdus.get(metadata, "snr_db")
-        if self.snapshot.refined is None:
-            self.snapshot.ls = pdus.get(metadata, "ls").reshape(shape)
-            self.snapshot.refined = frame.refined
-
-    def _on_symbols(self, frame: _Frame, _metadata: Any, values: Any) -> None:
-        frame.symbols = values
-        if self.snapshot.symbols is None:
-            self.snapshot.symbols = values
-
-    def _on_slices(self, frame: _Frame, _metadata: Any, _values: Any) -> None:
-        frame.stamps["slices"] = time.perf_counter()
-
-    def _on_classes(self, frame: _Frame, metadata: Any, values: Any) -> None:
-        frame.tail_s = pdus.get(metadata, "tail_s", math.nan)
-        if pdus.erased(metadata):
-            frame.reason = pdus.get(metadata, "reason", "lost")
-        elif values is None or len(values) != frame.images:
-            frame.reason = "payload"
-        else:
-            start = frame.number * self._batch
-            self.predictions[start : start + frame.images] = values
-
-    def settle(self) -> None:
-        """Settles the frames of which all is known."""
-        self.changed.clear()
-        with self._lock:
-            complete, self._complete = self._complete, []
-        for frame in complete:
-            self._settle(frame)
-
-    def _settle(self, frame: _Frame) -> None:
-        """Measures a frame and lets the next one out."""
-        if not frame.reason:
-            assert frame.symbols is not None
-            assert frame.payload is not None
-            assert frame.refined is not None
-            error, payload = frame.symbols - frame.payload, frame.payload
-            frame.error = float(np.vdot(error, error).real)
-            frame.power = float(np.vdot(payload, payload).real)
-            if self._response is not None:
-                frame.csi_error = csi_error(frame.refined, self._response, self._subcarriers)
-        frame.payload = frame.symbols = frame.refined = None
-        self.images_done += frame.images
-        self.images_lost += frame.images if frame.reason else 0
-        with self._lock:
-            del self._under_way[frame.number]
-            if self._issued < len(self._frames):
-                self._under_way[self._issued] = self._frames[self._issued]
-                self._issued += 1
-        self.message_port_pub(pmt.intern("done"), pmt.from_long(frame.number))
-
-    def give_up_lost(self, synchronizer: Any, sfo_ppm: float) -> None:
-        """Settles the frames that can come no more.
-
-        That is known without a clock: all frames that were let out are on air, the synchronizer has
-        seen the last of their samples, and whatever it made of them has reached the ledger.
-        """
-        with self._lock:
-            if not all(frame.seen >= self.SENT for frame in self._under_way.values()):
-                return
-            counts = synchronizer.counts()
-            seen = counts["samples"] >= self.samples / (1 + 1e-6 * sfo_ppm) - HELD_BACK
-            made = sum(counts[name] for name in ("frames", "lost", "bundle_mismatches", "cut"))
-            if not seen or made != self._results:
-                return
-            lost = [frame for frame in self._under_way.values() if "classes" not in frame.seen]
-        for frame in lost:
-            frame.reason = "lost"
-            self._settle(frame)
-
-    def bursts(self) -> dict[int, tuple[int, int]]:
-        """Samples of each frame that was sent, without and with its gap, by number."""
-        return {
-            frame.number: (
-                self._waveform.frame_samples(frame.images * self._uses),
-                frame.samples,
-            )
-            for frame in self._frames
-            if frame.samples
-        }
-
-    def record(self, sample_rate: float) -> dict[str, Any]:
-        """The keys of the results that come from counting, by frame number."""
-        sent = [frame for frame in self._frames if frame.samples]
-        received = [frame for frame in self._frames if not frame.reason]
-        side = sum(
-            self._waveform.header_symbols + self._waveform.pilot_symbols(frame.images * self._uses)
-            for frame in sent
-        )
-        record: dict[str, Any] = {
-            "channel_uses": sum(frame.images for frame in sent) * self._uses,
-            "samples_on_air": sum(frame.samples for frame in sent),
-            "bytes_on_air": -(-side * self._waveform.used // 8),
-            "frames_sent": len(sent),
-            "frames_lost": len(self._frames) - len(received),
-            "erasures": dict(sorted(Counter(f.reason for f in self._frames if f.reason).items())),
-        }
-        if not received:
-            return record
-        error = sum(frame.error for frame in received) / sum(frame.power for frame in received)
-        # Not below the rounding of complex64, where a noiseless link ends.
-        record["evm_db"] = 10 * math.log10(max(error, 1e-14))
-        if self._response is not None:
-            record["csi_mse"] = sum(frame.csi_error for frame in received) / len(received)
-        record["snr_db_estimated"] = sum(frame.snr_db for frame in received) / len(received)
-        stages = {
-            "head": [frame.head_s for frame in received],
-            "map": [frame.stamps["mapped"] - frame.stamps["head"] for frame in received],
-            "air": [frame.samples / sample_rate for frame in received],
-            "receive": [frame.stamps["slices"] - frame.stamps["raw"] for frame in received],
-            "tail": [frame.tail_s for frame in received],
-        }
-        # The stamps are taken when the ledger reads a message, which may be late.
-        times = {stage: np.maximum(np.array(seconds), 0) for stage, seconds in stages.items()}
-        times["total"] = np.sum(list(times.values()), axis=0)
-        record["latency_ms"] = {
-            stage: {f"p{p}": float(np.percentile(1e3 * seconds, p)) for p in (50, 95)}
-            for stage, seconds in times.items()
-        }
-        return record

@@ -164,7 +164,7 @@ class qa_cli_run(gr_unittest.TestCase):
             ("--channel", "vacuum", "vacuum"),
             ("--channel", "rician:-1", "rician:K"),
             ("--channel", "tdl:nowhere.json", "nowhere.json"),
-            ("--link", "usrp", "not there yet"),
+            ("--radio", "b210", "--radio does not go"),
             ("--link", "pigeon", "pigeon"),
             ("--json", str(self.folder), "folder"),
         ]

@@ -185,6 +185,24 @@ class qa_head_tail(gr_unittest.TestCase):
             [pdus.get(metadata, "frame_number") for metadata, _ in frames], [*range(4)]
         )
 
+    def test_source_repeats(self) -> None:
+        """Held back at first, then all images twice, and zeros after the last of all."""
+        source = image_source(BUNDLE, "digits", batch_size=200, in_flight=0, passes=2, flush=999)
+        debug, top = blocks.message_debug(), gr.top_block()
+        top.msg_connect((source, "images"), (debug, "store"))
+        top.start()
+        time.sleep(0.1)
+        self.assertEqual(debug.num_messages(), 0)
+        for _ in range(6):
+            source.to_basic_block()._post(pmt.intern("done"), pmt.PMT_T)
+        time.sleep(0.2)
+        top.stop()
+        top.wait()
+        frames = [pdus.parts(debug.get_message(i)) for i in range(debug.num_messages())]
+        self.assertEqual([pdus.get(meta, "images") for meta, _ in frames], [200, 160, 200, 160])
+        self.assertEqual([pdus.get(meta, "gap") for meta, _ in frames], [None, None, None, 999])
+        np.testing.assert_array_equal(frames[0][1], frames[2][1])
+
     def test_construction(self) -> None:
         for arguments in ({"batch_size": 0}, {"timeout_s": -1}, {"timeout_s": float("nan")}):
             with self.assertRaises(ValueError):
@@ -192,7 +210,7 @@ class qa_head_tail(gr_unittest.TestCase):
         with self.assertRaises(ValueError):
             tail(BUNDLE, threads=-1)
         with self.assertRaises(ValueError):
-            image_source(BUNDLE, in_flight=0)
+            image_source(BUNDLE, in_flight=-1)
         with self.assertRaisesRegex(BundleError, "there is no bundle"):
             head("no such bundle")
         with tempfile.TemporaryDirectory() as folder:

@@ -121,7 +121,7 @@ class qa_link(gr_unittest.TestCase):
 
     def test_bad_arguments(self) -> None:
         cases: list[tuple[dict[str, Any], str]] = [
-            ({"link": "usrp"}, "not there yet"),
+            ({"link": "usrp"}, "needs a radio"),
             ({"link": "pigeon"}, "there is no link"),
             ({"snr_db": math.nan}, "Es/N0"),
             ({"snr_db": 101}, "Es/N0"),

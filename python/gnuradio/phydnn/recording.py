@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,7 @@ class recorder(gr.hier_block2):
         sample_rate: float,
         made: Made,
         author: str = "",
+        starts: Mapping[int, int] | None = None,
     ) -> None:
         """Makes the recording, once the flowgraph has stopped.
 
@@ -83,6 +85,7 @@ class recorder(gr.hier_block2):
             sample_rate: per second.
             made: what made it.
             author: "name <address>".
+            starts: where the frames begin, by number, for a stream that came without tags.
 
         Raises:
             InputError: it cannot be written.
@@ -92,10 +95,9 @@ class recorder(gr.hier_block2):
         if self._part.stat().st_size < length * SAMPLE_BYTES:
             raise RunError(f"{self._name} could not be recorded: the disk took only a part of it")
         os.truncate(self._part, length * SAMPLE_BYTES)
-        starts = {
-            pmt.to_long(tag.value): tag.offset
-            for tag in sorted(self._tags.current_tags(), key=lambda tag: tag.offset)
-        }
+        if starts is None:
+            tags = sorted(self._tags.current_tags(), key=lambda tag: tag.offset)
+            starts = {pmt.to_long(tag.value): tag.offset for tag in tags}
         annotated = tuple(
             Frame(number, starts[number], *frames[number])
             for number in sorted(starts.keys() & frames.keys())

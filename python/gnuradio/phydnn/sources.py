@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from typing import Any
@@ -33,9 +34,13 @@ class image_source(gr.basic_block):
         bundle: a :class:`phydnn.bundle.Bundle`, or the path or name of one; gives the shape.
         data: what :func:`phydnn.datasets.load` takes (its test split), or images themselves.
         batch_size: images in a frame.
-        in_flight: frames that may be under way at once.
+        in_flight: frames that may be under way at once; 0 where the first ones wait for ``done``,
+            too.
         interval_s: seconds from one frame to the next, at least.
-        repeat: begins again after the last image; the last frame may hold fewer than the others.
+        passes: how often all images are sent, the last frame of each pass holding what is left; 0
+            for no end.
+        flush: zeros after the last frame of all, in place of the transmitter's gap; they push it
+            through whatever delays the link; 0 for none.
 
     Raises:
         InputError: the bundle or the data set is broken, or its images have another shape.
@@ -49,12 +54,18 @@ class image_source(gr.basic_block):
         batch_size: int = 64,
         in_flight: int = 4,
         interval_s: float = 0.0,
-        repeat: bool = False,
+        passes: int = 1,
+        flush: int = 0,
     ) -> None:
         gr.basic_block.__init__(self, name="image_source", in_sig=None, out_sig=None)
-        for name, value in (("batch_size", batch_size), ("in_flight", in_flight)):
-            if value < 1:
-                raise ValueError(f"image_source: {name} must be 1 or more, not {value}")
+        for name, value, least in (
+            ("batch_size", batch_size, 1),
+            ("in_flight", in_flight, 0),
+            ("passes", passes, 0),
+            ("flush", flush, 0),
+        ):
+            if value < least:
+                raise ValueError(f"image_source: {name} must be {least} or more, not {value}")
         if not 0 <= interval_s <= threading.TIMEOUT_MAX:
             raise ValueError(f"image_source: interval_s must be 0 or more, not {interval_s}")
         bundle = loaded(bundle)
@@ -65,7 +76,7 @@ class image_source(gr.basic_block):
                 f"which takes {bundle.input_shape}"
             )
         self._batch_size, self._in_flight = batch_size, in_flight
-        self._interval_s, self._repeat = interval_s, repeat
+        self._interval_s, self._passes, self._flush = interval_s, passes, flush
         self._frames = 0
         self._credits = threading.Semaphore(in_flight)
         self._stopping = threading.Event()
@@ -99,18 +110,19 @@ class image_source(gr.basic_block):
 
     def _serve(self) -> None:
         starts = range(0, len(self._images), self._batch_size)
-        while True:
+        for a_pass in range(self._passes) if self._passes else itertools.count():
             for start in starts:
                 self._credits.acquire()
                 if self._stopping.wait(self._interval_s if self._frames else 0):
                     return
-                self._publish(slice(start, start + self._batch_size))
-            if not self._repeat:
-                return
+                last = a_pass == self._passes - 1 and start == starts[-1]
+                self._publish(slice(start, start + self._batch_size), last)
 
-    def _publish(self, part: slice) -> None:
+    def _publish(self, part: slice, last: bool) -> None:
         x, y = self._images.x[part], self._images.y
         metadata: Any = pdus.put(pmt.make_dict(), frame_number=self._frames, images=len(x))
+        if last and self._flush:
+            metadata = pdus.put(metadata, gap=self._flush)
         if y is not None:
             metadata = pdus.put(metadata, labels=to_vector(y[part].astype(np.int32)))
         self._frames += 1

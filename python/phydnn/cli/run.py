@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 the gr-phydnn authors
-"""``phydnn run``: a bundle over a link, both ends in one process."""
+"""``phydnn run``: a bundle over a link, both ends in one process; what ``tx`` and ``rx`` share."""
 
 from __future__ import annotations
 
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,60 +18,125 @@ from phydnn.errors import InputError, RunError
 if TYPE_CHECKING:
     from phydnn.datasets import Images
 
+OF_CHANNEL = ("channel", "snr", "cfo", "sfo", "phase_noise")
 RECORDED = (
-    "channel", "snr", "cfo", "sfo", "phase_noise", "sample_rate", "waveform", "batch", "limit",
-    "seed", "record", "record_sent", "author",
+    *OF_CHANNEL, "sample_rate", "waveform", "batch", "limit", "passes", "seed", "amplitude",
+    "record", "record_sent", "author",
 )  # fmt: skip
 """The options that a recording answers itself, or that would make another."""
+OF_ZMQ = ("bind", "connect")
+OF_USRP = ("radio", "radio_set", "period")
+
+# What run, tx and rx have in common.
+BundleOption = Annotated[
+    str, typer.Option("--bundle", help="A bundle's folder, or the name of one that ships.")
+]
+DataOption = Annotated[
+    str, typer.Option("--data", help="digits, cifar10:DIR, cifar100:DIR or images:DIR.")
+]
+BatchOption = Annotated[int, typer.Option("--batch", min=1, help="Images in a frame.")]
+LimitOption = Annotated[
+    int, typer.Option("--limit", min=0, help="Only the first so many images; 0: all.")
+]
+PassesOption = Annotated[
+    int, typer.Option("--passes", min=1, help="How often all images are sent.")
+]
+RateOption = Annotated[float, typer.Option("--sample-rate", help="Samples per second.")]
+WaveformOption = Annotated[
+    str, typer.Option("--waveform", help="Its dimensions: wide, long or short.")
+]
+DecisionOption = Annotated[
+    str, typer.Option("--decision", help="hard or soft lookup [default: the bundle's].")
+]
+AmplitudeOption = Annotated[
+    float, typer.Option("--amplitude", help="Of the used subcarriers; a radio has its own.")
+]
+BindOption = Annotated[
+    str,
+    typer.Option(
+        "--bind",
+        help="Where the sender answers over zmq; 0.0.0.0 instead of 127.0.0.1 lets anyone ask.",
+    ),
+]
+RadioOption = Annotated[
+    str, typer.Option("--radio", help="Profile of the USRP: of testbed/radios, or a path.")
+]
+RadioSetOption = Annotated[
+    list[str] | None,
+    typer.Option("--radio-set", metavar="KEY=VALUE", help="Override a value of the profile."),
+]
+PeriodOption = Annotated[
+    float,
+    typer.Option("--period", min=0, help="Seconds from burst to burst, each timed; 0: at once."),
+]
+SilenceOption = Annotated[
+    float, typer.Option("--silence", min=0, help="Seconds without a frame that end a reception.")
+]
+JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the results there.")]
+PictureOption = Annotated[
+    Path | None, typer.Option("--picture", help="Write a picture (PNG) there.")
+]
+RecordOption = Annotated[
+    Path | None, typer.Option("--record", help="Record what is received there, as SigMF.")
+]
+RecordSentOption = Annotated[
+    Path | None, typer.Option("--record-sent", help="Record what is sent there, as SigMF.")
+]
+AuthorOption = Annotated[str, typer.Option("--author", help="Of the recordings: 'name <address>'.")]
+ReplayOption = Annotated[
+    Path | None, typer.Option("--replay", help="The recording that link file plays.")
+]
+BIND = "tcp://127.0.0.1:5550"
+CONNECT = "tcp://127.0.0.1:5551"
 
 
 def run(
     context: typer.Context,
-    bundle: Annotated[str, typer.Option(help="A bundle's folder, or the name of one that ships.")],
-    data: Annotated[str, typer.Option(help="digits, cifar10:DIR, cifar100:DIR or images:DIR.")],
-    link: Annotated[str, typer.Option(help="loopback or file; others are to come.")] = "loopback",
+    bundle: BundleOption,
+    data: DataOption,
+    link: Annotated[str, typer.Option(help="loopback, zmq, usrp or file.")] = "loopback",
     channel: Annotated[str, typer.Option(help="awgn, rayleigh, rician:K or tdl:FILE.")] = "awgn",
     snr: Annotated[float, typer.Option(help="Es/N0 in dB, -100 to 100.")] = 12.0,
     cfo: Annotated[float, typer.Option(help="Carrier frequency offset in Hz.")] = 0.0,
     sfo: Annotated[float, typer.Option(help="Sample clock offset in ppm.")] = 0.0,
     phase_noise: Annotated[float, typer.Option(help="Linewidth of the oscillators in Hz.")] = 0.0,
-    sample_rate: Annotated[float, typer.Option(help="Samples per second.")] = 20e6,
-    waveform: Annotated[str, typer.Option(help="Its dimensions: wide, long or short.")] = "wide",
-    decision: Annotated[
-        str, typer.Option(help="hard or soft lookup [default: the bundle's].")
-    ] = "",
-    batch: Annotated[int, typer.Option(min=1, help="Images in a frame.")] = 64,
-    limit: Annotated[int, typer.Option(min=0, help="Only the first so many images; 0: all.")] = 0,
+    sample_rate: RateOption = 20e6,
+    waveform: WaveformOption = "wide",
+    decision: DecisionOption = "",
+    batch: BatchOption = 64,
+    limit: LimitOption = 0,
+    passes: PassesOption = 1,
     seed: Annotated[int, typer.Option(min=0, help="Of the fades and the noise.")] = 1,
-    json: Annotated[Path | None, typer.Option(help="Write the results there.")] = None,
-    picture: Annotated[Path | None, typer.Option(help="Write a picture (PNG) there.")] = None,
-    record: Annotated[
-        Path | None, typer.Option(help="Record what is received there, as SigMF.")
-    ] = None,
-    record_sent: Annotated[
-        Path | None, typer.Option(help="Record what is sent there, as SigMF.")
-    ] = None,
-    author: Annotated[str, typer.Option(help="Of the recordings: 'name <address>'.")] = "",
-    replay: Annotated[Path | None, typer.Option(help="The recording that link file plays.")] = None,
+    amplitude: AmplitudeOption = 1.0,
+    bind: BindOption = BIND,
+    connect: Annotated[
+        str,
+        typer.Option(
+            help="Where the receiver asks over zmq, an emulator's port [default: the sender's]; "
+            "the channel is then the emulator's."
+        ),
+    ] = "",
+    radio: RadioOption = "b210",
+    radio_set: RadioSetOption = None,
+    period: PeriodOption = 0.0,
+    silence: SilenceOption = 10.0,
+    json: JsonOption = None,
+    picture: PictureOption = None,
+    record: RecordOption = None,
+    record_sent: RecordSentOption = None,
+    author: AuthorOption = "",
+    replay: ReplayOption = None,
 ) -> None:
-    """Run a bundle over a link, both ends in one process, and measure it."""
-    if link == "file":
-        if replay is None:
-            raise InputError("--link file plays a recording: say which with --replay FILE")
-        for option in RECORDED:
-            source = context.get_parameter_source(option)
-            if source is not None and source.name == "COMMANDLINE":
-                raise InputError(
-                    f"--{option.replace('_', '-')} does not go with --replay: the recording says "
-                    "what it holds"
-                )
-    from phydnn import datasets
-    from phydnn.bundle import Bundle
+    """Run a bundle over a link, both ends in one process, and measure it.
 
-    loaded = Bundle.load(bundle)
-    images = datasets.load(data, "test", loaded.input_shape)
-    if limit:
-        images = images.take(slice(limit))
+    Over zmq the samples go through a socket: through the channel first, as over loopback, or with
+    --connect through an emulator. Over usrp one radio sends with one port and receives with the
+    other.
+    """
+    refuse_unused(context, link, receives=True)
+    if link == "usrp" or connect:
+        refuse(context, OF_CHANNEL, "the channel lies outside this process")
+    loaded, images = load(bundle, data, limit)
     send(
         loaded,
         images,
@@ -83,12 +152,87 @@ def run(
         dimensions=waveform,
         decision=decision,
         batch=batch,
+        passes=passes,
         seed=seed,
+        amplitude=amplitude,
+        bind=bind,
+        connect=connect,
+        radio=profile(link, radio, radio_set),
+        period_s=period,
+        silence_s=None if link == "loopback" else silence,
         record=record,
         record_sent=record_sent,
         author=author,
         replay=replay,
     )
+
+
+def refuse(context: typer.Context, options: Sequence[str], why: str) -> None:
+    """Refuses options that were given and would not count.
+
+    Raises:
+        InputError: one of them was given.
+    """
+    for option in options:
+        source = context.get_parameter_source(option)
+        if source is not None and source.name == "COMMANDLINE":
+            raise InputError(f"--{option.replace('_', '-')} does not go with {why}")
+
+
+def refuse_unused(context: typer.Context, link: str, receives: bool) -> None:
+    """Refuses the options of other links.
+
+    Raises:
+        InputError: one of them was given.
+    """
+    if link == "file" and receives:
+        if context.params.get("replay") is None:
+            raise InputError("--link file plays a recording: say which with --replay FILE")
+        refuse(context, RECORDED, "--replay: the recording says what it holds")
+    if link != "zmq":
+        refuse(context, OF_ZMQ, f"--link {link}")
+    if link == "usrp":
+        refuse(context, ("sample_rate", "amplitude"), "--link usrp: use --radio-set")
+    else:
+        refuse(context, OF_USRP, f"--link {link}")
+
+
+def load(bundle: str, data: str, limit: int) -> tuple[Any, Images]:
+    """A bundle, and the images for it."""
+    from phydnn import datasets
+    from phydnn.bundle import Bundle
+
+    loaded = Bundle.load(bundle)
+    images = datasets.load(data, "test", loaded.input_shape)
+    return loaded, images.take(slice(limit)) if limit else images
+
+
+def profile(link: str, radio: str, radio_set: list[str] | None) -> Any:
+    """The radio of link usrp; None for the others."""
+    from phydnn import radios
+
+    return radios.load(radio, radio_set or ()) if link == "usrp" else None
+
+
+@contextmanager
+def stopped_by_signals() -> Iterator[threading.Event]:
+    """An event that the first SIGINT or SIGTERM sets; the next one does what it always does."""
+    stop = threading.Event()
+    names = (signal.SIGINT, signal.SIGTERM)
+    before = {name: signal.getsignal(name) for name in names}
+
+    def set_once(*_: object) -> None:
+        stop.set()
+        for name, handler in before.items():
+            signal.signal(name, handler)
+
+    for name in names:
+        signal.signal(name, set_once)
+    try:
+        yield stop
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
 
 
 def send(
@@ -131,14 +275,16 @@ def send(
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console) as bar:
-        task = bar.add_task(f"{images.name} over {options['link']}", total=len(images))
+        total = len(images) * options.get("passes", 1)
+        task = bar.add_task(f"{images.name} over {options['link']}", total=total)
         result = run_link(
             bundle, images, progress=lambda done, _: bar.update(task, completed=done), **options
         )
-        images = images.take(slice(len(result.predictions)))  # a recording may hold fewer
-        bar.update(task, total=len(images))
+        if options["link"] == "file":
+            images = images.take(slice(result.record["n"]))  # a recording may hold fewer
+            bar.update(task, total=len(images))
     record = result.record
-    if images.y is None:
+    if images.y is None and len(result.predictions):
         names = (*images.classes, *bundle.classes)[-len(bundle.classes) :]
         record["predictions"] = [names[i] if i >= 0 else None for i in result.predictions]
     console.print(table(record, result.seconds))
@@ -147,28 +293,43 @@ def send(
     if picture is not None:
         _draw(picture, bundle, images, result)
         console.print(f"The picture is in {picture}", highlight=False, soft_wrap=True)
+    if record.get("void"):
+        faults = record["faults"] | {f"'{k}' in UHD's log": v for k, v in record["letters"].items()}
+        what = ", ".join(
+            f"{count} {name.replace('_', ' ')}" for name, count in faults.items() if count
+        )
+        raise RunError(f"the trial is void: {what}; its figures do not count")
 
 
 def table(record: dict[str, Any], seconds: float) -> Any:
     """A run's results for the terminal."""
     from rich.table import Table
 
+    where = f", {record['channel']}, Es/N0 {record['snr_db']:g} dB" if "channel" in record else ""
     view = Table(
-        title=f"{record['bundle']} over {record['link']}, {record['channel']}, "
-        f"Es/N0 {record['snr_db']:g} dB",
+        title=f"{record['bundle']} over {record['link']}{where}",
         show_header=False,
     )
     view.add_column(style="bold")
     view.add_column(justify="right")
+    if record.get("void"):
+        view.add_row("VOID", "this trial does not count")
     if "accuracy" in record:
         low, high = record["accuracy_ci95"]
         view.add_row("accuracy", f"{record['accuracy']:.4f}  (95 %: {low:.4f} to {high:.4f})")
-    sent, lost = record["frames_sent"], record["frames_lost"]
     view.add_row("images", f"{record['n']}  ({record['n'] / seconds:.0f}/s)")
-    view.add_row("frames", f"{sent} sent, {lost} lost")
-    view.add_row(
-        "on air", f"{record['channel_uses']} channel uses, {record['samples_on_air']} samples"
-    )
+    frames = [
+        f"{record[key]} {name}"
+        for key, name in (("frames_sent", "sent"), ("frames_lost", "lost"))
+        if key in record
+    ]
+    view.add_row("frames", ", ".join(frames))
+    if "samples_on_air" in record:
+        on_air = f"{record['channel_uses']} channel uses, {record['samples_on_air']} samples"
+        view.add_row("on air", on_air)
+    for key, name in (("samples_served", "served"), ("samples_received", "received")):
+        if key in record:
+            view.add_row(f"samples {name}", str(record[key]))
     for key, name, unit in (
         ("snr_db_estimated", "Es/N0, estimated", "dB"),
         ("evm_db", "EVM", "dB"),
@@ -193,7 +354,9 @@ def _draw(path: Path, bundle: Any, images: Images, result: Any) -> None:
     from phydnn.picture import draw
 
     record = result.record
-    title = f"{bundle.name} over {record['link']}, {record['channel']}, {record['snr_db']:g} dB"
+    title = f"{bundle.name} over {record['link']}"
+    if "channel" in record:
+        title += f", {record['channel']}, {record['snr_db']:g} dB"
     labels = images.y
     if "accuracy" in record:
         title += f": {record['accuracy']:.1%} of {record['n']} images are right"
