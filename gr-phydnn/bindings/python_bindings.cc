@@ -15,6 +15,7 @@ void bind_embedding_demapper(py::module& m);
 void bind_channel(py::module& m);
 void bind_zmq_sink(py::module& m);
 void bind_zmq_source(py::module& m);
+void bind_emulator(py::module& m);
 void bind_vectors(py::module& m);
 void bind_kernels_channel(py::module& kernels);
 void bind_kernels_embedding(py::module& kernels);
@@ -34,6 +35,7 @@ PYBIND11_MODULE(phydnn_python, m)
     bind_channel(m);
     bind_zmq_sink(m);
     bind_zmq_source(m);
+    bind_emulator(m);
     bind_vectors(m);
 
     auto kernels = m.def_submodule(

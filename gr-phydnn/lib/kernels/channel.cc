@@ -96,21 +96,6 @@ std::size_t longest_delay(const channel_settings& s)
 
 } // namespace
 
-complex* channel::window::room(std::size_t n)
-{
-    if (d_end + n > d_samples.size()) {
-        const std::size_t passed = d_begin - d_history;
-        std::copy(d_samples.data() + passed, d_samples.data() + d_end, d_samples.data());
-        d_begin -= passed;
-        d_end -= passed;
-        // Room for more than the history, so that samples are moved once each, not at
-        // each call.
-        const std::size_t size = 2 * (d_end + block) + n;
-        d_samples.resize(std::max(d_samples.size(), size));
-    }
-    return d_samples.data() + d_end;
-}
-
 channel::channel(const channel_settings& settings)
     : d_settings(validated(settings)),
       d_ahead(0),

@@ -8,6 +8,7 @@
 #include "impairments.h"
 #include "noise.h"
 #include "resampler.h"
+#include "window.h"
 #include <gnuradio/phydnn/api.h>
 #include <complex>
 #include <cstddef>
@@ -115,28 +116,6 @@ public:
     std::uint64_t clipped() const { return d_clipped; }
 
 private:
-    /*! Samples that wait between two stages: a window that slides along a vector. */
-    class window
-    {
-    public:
-        explicit window(std::size_t history)
-            : d_history(history), d_begin(history), d_end(history), d_samples(history)
-        {
-        }
-        /*! The next sample; \p history samples before it can be read. */
-        const std::complex<float>* next() const { return d_samples.data() + d_begin; }
-        std::size_t size() const { return d_end - d_begin; }
-        /*! Room to write \p n samples after the last. */
-        std::complex<float>* room(std::size_t n);
-        void put(std::size_t n) { d_end += n; }
-        void drop(std::size_t n) { d_begin += n; }
-
-    private:
-        std::size_t d_history;
-        std::size_t d_begin;
-        std::size_t d_end;
-        std::vector<std::complex<float>> d_samples;
-    };
     struct path {
         std::size_t delay; // whole samples
         bool fractional;

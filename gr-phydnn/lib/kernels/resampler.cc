@@ -5,6 +5,7 @@
 #include "vector_math.h"
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <vector>
 
 namespace gr {
@@ -14,6 +15,7 @@ namespace kernels {
 namespace {
 
 constexpr int phase_bits = 11;
+static_assert(bank_phases == 1 << phase_bits, "");
 constexpr int time_bits = 48;
 constexpr std::size_t row_floats = 2 * interpolator_length;
 using complex = std::complex<float>;
@@ -57,11 +59,13 @@ const float* filter_bank()
 
 /*! Eight taps a pass: as many as leave their weights and the sum in registers. */
 PHYDNN_VECTOR_CLONES
-void filter(const float* in, const float* weights, float* out, std::size_t floats)
+void filter(const float* in,
+            const float* weights,
+            std::size_t taps,
+            float* out,
+            std::size_t floats)
 {
-    static_assert(interpolator_length % 8 == 0, "a whole number of passes");
-    std::fill_n(out, floats, 0.0f);
-    for (std::size_t j = 0; j < interpolator_length; j += 8) {
+    for (std::size_t j = 0; j < taps; j += 8) {
         const float* w = weights + j;
         const float* x = in + 2 * j;
         for (std::size_t i = 0; i < floats; i++)
@@ -71,18 +75,18 @@ void filter(const float* in, const float* weights, float* out, std::size_t float
     }
 }
 
-/*! Output i is taken time + i (2^48 + drift) after in[0], in units of 2^-48 samples. */
+/*! Output i is taken time + i step after in[0], in units of 2^-48 samples. */
 PHYDNN_VECTOR_CLONES
 void resample(const complex* in,
               const float* bank,
               std::int64_t time,
-              std::int64_t drift,
+              std::int64_t step,
               complex* out,
               std::size_t n)
 {
     constexpr std::int64_t one = std::int64_t{ 1 } << time_bits;
     constexpr std::int64_t half_phase = std::int64_t{ 1 } << (time_bits - phase_bits - 1);
-    for (std::size_t i = 0; i < n; i++, time += one + drift) {
+    for (std::size_t i = 0; i < n; i++, time += step) {
         const std::int64_t phase =
             ((time & (one - 1)) + half_phase) >> (time_bits - phase_bits);
         const float* x = reinterpret_cast<const float*>(
@@ -117,12 +121,63 @@ void interpolator_weights(double fraction, float* weights)
     }
 }
 
-void interpolate(const complex* in, const float* weights, complex* out, std::size_t n)
+void filter_add(const complex* in,
+                const float* weights,
+                std::size_t taps,
+                complex* out,
+                std::size_t n)
 {
     filter(reinterpret_cast<const float*>(in),
            weights,
+           taps,
            reinterpret_cast<float*>(out),
            2 * n);
+}
+
+void interpolate(const complex* in, const float* weights, complex* out, std::size_t n)
+{
+    static_assert(interpolator_length % 8 == 0, "a whole number of passes");
+    std::fill_n(out, n, complex(0));
+    filter_add(in, weights, interpolator_length, out, n);
+}
+
+void interpolate_moving(
+    const complex* in, std::int64_t time, std::int64_t step, complex* out, std::size_t n)
+{
+    constexpr std::int64_t one = std::int64_t{ 1 } << time_bits;
+    constexpr std::int64_t phase = one / bank_phases;
+    constexpr std::int64_t shortest_run =
+        64; // on average, to be worth a filter of its own
+    const std::int64_t drift = step - one;
+    if (std::abs(drift) > phase / shortest_run) {
+        resample(in, filter_bank(), time, step, out, n);
+        return;
+    }
+    float weights[interpolator_length];
+    while (n > 0) {
+        // Outputs whose instants lie in the same phase after their samples.
+        const std::int64_t beyond = time + phase / 2; // rounds to the nearest phase
+        const std::int64_t index = beyond >> (time_bits - phase_bits);
+        const std::int64_t inside = beyond - index * phase;
+        std::size_t run = n;
+        if (drift > 0)
+            run = std::min(n, static_cast<std::size_t>((phase - 1 - inside) / drift + 1));
+        else if (drift < 0)
+            run = std::min(n, static_cast<std::size_t>(inside / -drift + 1));
+        const float* row =
+            filter_bank() + (index & (bank_phases - 1)) * static_cast<int>(row_floats);
+        for (std::size_t j = 0; j < interpolator_length; j++)
+            weights[j] = row[2 * j];
+        interpolate(in + (index >> phase_bits) -
+                        static_cast<std::int64_t>(interpolator_before),
+                    weights,
+                    out,
+                    run);
+        in += run;
+        out += run;
+        n -= run;
+        time += static_cast<std::int64_t>(run) * drift;
+    }
 }
 
 sample_clock::sample_clock() : d_bank(filter_bank()), d_drift(0), d_fraction(0) {}
@@ -166,7 +221,7 @@ std::size_t sample_clock::run(const complex* in,
         std::copy_n(in, n, out);
         return n;
     }
-    resample(in, d_bank, d_fraction, d_drift, out, n);
+    resample(in, d_bank, d_fraction, (std::int64_t{ 1 } << time_bits) + d_drift, out, n);
     const std::int64_t time = d_fraction + static_cast<std::int64_t>(n) * d_drift;
     used = static_cast<std::size_t>(static_cast<std::int64_t>(n) + (time >> time_bits));
     d_fraction = time & ((std::int64_t{ 1 } << time_bits) - 1);

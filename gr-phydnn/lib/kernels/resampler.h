@@ -37,6 +37,33 @@ PHYDNN_API void interpolate(const std::complex<float>* in,
                             std::size_t n);
 
 /*!
+ * \brief out[i] += sum over j < taps of weights[j] in[i + j], for i < n; not in place.
+ * \param taps A multiple of 8.
+ */
+PHYDNN_API void filter_add(const std::complex<float>* in,
+                           const float* weights,
+                           std::size_t taps,
+                           std::complex<float>* out,
+                           std::size_t n);
+
+/*! \brief Phases of the filter bank: fractions of a sample that it knows. */
+constexpr std::int64_t bank_phases = 2048;
+
+/*!
+ * \brief Samples at moving instants: output i is taken time + i * step after in[0].
+ *
+ * Each instant is taken to the nearest bank_phases-th of a sample.
+ * \param in Input; interpolator_before samples before the first instant, and 20 after the
+ *   last, can be read.
+ * \param time, step In units of 2^-48 samples; the step may be of either sign.
+ */
+PHYDNN_API void interpolate_moving(const std::complex<float>* in,
+                                   std::int64_t time,
+                                   std::int64_t step,
+                                   std::complex<float>* out,
+                                   std::size_t n);
+
+/*!
  * \brief The receiver's sample clock: output n is the input at time n (1 + 1e-6 ppm).
  *
  * The offset is (T' - T)/T, T' being the receiver's sample period and T the transmitter's

@@ -162,7 +162,7 @@ class Channel:
             + np.sqrt(self.phase_noise_hz / self.sample_rate / (2 * np.pi)) * walk
         )
 
-    def __call__(self, x: NDArray[np.complex64], count: int) -> Complex:
+    def __call__(self, x: NDArray[np.complex64] | Complex, count: int) -> Complex:
         """The first ``count`` outputs, complex128, for the input x; inputs beyond it are 0."""
         y = self.paths(np.where(np.isfinite(x), x, 0).astype(np.complex128))
         if self.sfo_ppm:
