@@ -302,6 +302,8 @@ void sample_client::open()
 
 void sample_client::close(std::chrono::milliseconds pause)
 {
+    // libzmq 4.3.4 never frees a socket that is closed with its monitor on.
+    zmq_socket_monitor(d_socket.handle(), nullptr, 0);
     d_socket.close();
     d_events.close();
     d_counts.connected = false;
