@@ -249,20 +249,24 @@ class Scenario:
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(power > 0, 10 * np.log10(power / self.noise()), -np.inf)
 
-    def with_snr(self, snr_db: float) -> Scenario:
-        """This scenario with the noise density at which its best link has that Es/N0 at time 0.
+    def with_snr(self, snr_db: float, link: tuple[int, int] | None = None) -> Scenario:
+        """This scenario with the noise density at which a link has that Es/N0 at time 0.
+
+        Args:
+            snr_db: Es/N0 in dB.
+            link: transmitter and receiver; None: the link with the best.
 
         Raises:
-            InputError: there is no link at time 0, or the density is out of range.
+            InputError: there is no such link at time 0, or the density is out of range.
         """
         if not math.isfinite(snr_db):
             raise InputError(f"Es/N0 must be a finite number of dB, not {snr_db:g}")
         density = -174.0 if self.noise_density_dbm_hz is None else self.noise_density_dbm_hz
-        noisy = dataclasses.replace(self, noise_density_dbm_hz=density)
-        best = float(noisy.snr_db().max())
-        if not math.isfinite(best):
-            raise InputError(f"'{self.name}' has no link at time 0, so none can have an Es/N0")
-        return dataclasses.replace(self, noise_density_dbm_hz=density + best - snr_db)
+        now = dataclasses.replace(self, noise_density_dbm_hz=density).snr_db()
+        present = float(now.max() if link is None else now[link])
+        if not math.isfinite(present):
+            raise InputError(f"'{self.name}' has no such link at time 0 that could have an Es/N0")
+        return dataclasses.replace(self, noise_density_dbm_hz=density + present - snr_db)
 
     def endpoints(self, first_port: int = PORT) -> list[tuple[str, str]]:
         """Where each node transmits and receives: its own, or two loopback ports a node in turn.

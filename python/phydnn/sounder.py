@@ -31,9 +31,9 @@ LENGTH = 1024
 PERIODS = 64
 MAX_SAMPLES = 1 << 26
 MAX_TAPS = 8
-BAND = 0.88
+BAND = 0.8
 """Part of the band that is used: interpolators and converters bend the rest."""
-FLOOR_DB = -60.0
+FLOOR_DB = -57.0
 """Of errors beside noise, relative to the response: the emulator's interpolation has these."""
 SETTLING = 2
 """Periods at the start that are left out: the delay line fills."""

@@ -238,7 +238,7 @@ def _describe(console: Any, scenario: Any, first_port: int) -> None:
 
     from phydnn import scenario as scenarios
 
-    console.print(f"[bold]{scenario.name}[/]: {scenario.description}", highlight=False)
+    console.print(f"{scenario.name}: {scenario.description}", highlight=False, markup=False)
     density = scenario.noise_density_dbm_hz
     console.print(
         f"{scenario.sample_rate_hz / 1e6:g} MS/s at {scenario.centre_frequency_hz / 1e9:g} GHz; "

@@ -48,7 +48,7 @@ def sound(
         float, typer.Option(help="Samples per second of an unknown link.")
     ] = 20e6,
     snr: Annotated[
-        float | None, typer.Option(help="With loopback, the best link's Es/N0 in dB.")
+        float | None, typer.Option(help="With loopback, the link's Es/N0 in dB.")
     ] = None,
     mchem: Annotated[
         bool | None, typer.Option(help="With loopback, hold taps to what MCHEM can do.")
@@ -81,8 +81,6 @@ def sound(
     from phydnn.results import provenance, write_bytes, write_json
 
     known = scenarios.load(scenario) if scenario else None
-    if known is not None and snr is not None:
-        known = known.with_snr(snr)
     if known is not None and mchem is not None:
         known = dataclasses.replace(known, mchem=mchem)
     wanted = sounder.samples_needed(length, periods)
@@ -90,6 +88,8 @@ def sound(
     if known is not None:
         ends = _ends(known, transmitter, receiver)
         sample_rate = known.sample_rate_hz
+        if snr is not None:
+            known = known.with_snr(snr, ends)
     if link is Link.loopback:
         if known is None:
             raise InputError("--link loopback needs a scenario to emulate")

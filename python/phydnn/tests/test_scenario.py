@@ -96,9 +96,12 @@ def test_levels() -> None:
     assert row["snr_db"] == pytest.approx(46.9897, abs=1e-4)
     assert next(scenarios.rows(one.with_snr(7)))["snr_db"] == pytest.approx(7)
     assert one.with_snr(7).noise_density_dbm_hz == pytest.approx(-174 + 46.9897 - 7, abs=1e-4)
+    assert one.with_snr(7, (0, 1)).noise_density_dbm_hz == one.with_snr(7).noise_density_dbm_hz
+    with pytest.raises(InputError, match="has no such link at time 0"):
+        one.with_snr(7, (1, 0))
     silent = dataclasses.replace(one, noise_density_dbm_hz=None)
     assert silent.snr_db()[0, 1] == np.inf and not silent.noise().any()
-    with pytest.raises(InputError, match="has no link at time 0"):
+    with pytest.raises(InputError, match="has no such link at time 0"):
         dataclasses.replace(one, gains=np.zeros_like(gains)).with_snr(3)
     with pytest.raises(InputError, match="finite number of dB"):
         one.with_snr(float("nan"))
