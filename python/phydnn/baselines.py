@@ -84,7 +84,7 @@ class BottleFit(nn.Module):
             raise InputError("BottleFit is there for resnet20, resnet56 and resnet110 only")
         if kernels < 1 or width < 1:
             raise InputError(f"kernels {kernels} and width {width} must be 1 or more")
-        network = copy.deepcopy(network)
+        network = copy.deepcopy(network).requires_grad_(True)
         channels, target = 16, 32  # of the first and the second stage
         self.encoder = nn.Sequential(
             network.normalize,
