@@ -6,7 +6,7 @@
  * BINDTOOL_GEN_AUTOMATIC(0)
  * BINDTOOL_USE_PYGCCXML(0)
  * BINDTOOL_HEADER_FILE(emulator.h)
- * BINDTOOL_HEADER_FILE_HASH(d104fff6c6d9046a73b8f55a5382c6aa)
+ * BINDTOOL_HEADER_FILE_HASH(40dd83e6acec8fec1e65cee24adb9cbf)
  */
 #include <gnuradio/phydnn/emulator.h>
 #include <pybind11/complex.h>
@@ -230,7 +230,7 @@ transmits, and answers every node that receives. Nothing is emulated before each
              py::arg("line") = 0.0,
              py::arg("dead_peer") = "stall",
              py::arg("timeout_s") = 5.0,
-             py::arg("block") = 16384,
+             py::arg("block") = 32768,
              py::arg("threads") = 0,
              R"(Make an emulator of N nodes.
 

@@ -25,6 +25,7 @@ constexpr std::uint64_t forever = std::numeric_limits<std::uint64_t>::max();
 constexpr double whole = 1e-6;       // samples; nearer to a whole delay counts as whole
 constexpr std::size_t farthest = 21; // samples ahead that an interpolator may see
 constexpr std::size_t filter_granule = 8;    // taps that filter_add() takes at a time
+constexpr std::size_t rest_of_path = 10;     // its work beside filters, in filter taps
 constexpr double one_time = 281474976710656; // 2^48, the unit of interpolate_moving()
 
 constexpr double mchem_grid = 10e-9;  // s
@@ -524,7 +525,8 @@ private:
         const std::size_t span = farthest_path - nearest + interpolator_length;
         const std::size_t taps =
             (span + filter_granule - 1) / filter_granule * filter_granule;
-        if (count < 2 || 2 * taps > count * interpolator_length)
+        if (count < 2 ||
+            2 * taps + rest_of_path > count * (interpolator_length + rest_of_path))
             return;
         d_merged_taps = taps;
         d_merged_delay = nearest + taps - interpolator_length;

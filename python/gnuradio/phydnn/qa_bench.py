@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib import image
 
 from gnuradio import gr_unittest
-from gnuradio.phydnn.bench import Figure, Report, kernels, plots, psk, sync, waveform
+from gnuradio.phydnn.bench import Figure, Report, emulator, kernels, plots, psk, sync, waveform
 from phydnn.errors import RunError
 
 
@@ -80,6 +80,10 @@ class TestMeasurements(gr_unittest.TestCase):
         for race in kernels.races():
             with self.subTest(race.name):
                 kernels.agree(race)
+
+    def test_emulator(self) -> None:
+        self.assertGreater(emulator.through_sockets(2, 0.3, 0.05), 0.1)
+        self.assertGreater(emulator.channel_model(0.05), 0.1)
 
 
 class TestPictures(gr_unittest.TestCase):

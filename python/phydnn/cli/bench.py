@@ -23,11 +23,12 @@ class Section(StrEnum):
     waveform = "waveform"
     kernels = "kernels"
     link = "link"
+    emulator = "emulator"
     training = "training"
     all = "all"
 
 
-RADIO = (Section.sync, Section.waveform, Section.kernels, Section.link)
+RADIO = (Section.sync, Section.waveform, Section.kernels, Section.link, Section.emulator)
 """What needs no torch."""
 
 
@@ -46,8 +47,9 @@ def bench(
     sync: detection, false alarms, carrier offset, header loss, determinism. waveform: losses on
     long payloads and in multipath, efficiency, samples per second of processor time. kernels: each
     C++ kernel against its NumPy reference, on one thread. link: images per second with both ends
-    in one process. training: a step of an adaptation over one of the uncompressed network; it needs
-    torch, so it runs only when named.
+    in one process. emulator: samples per second through its sockets, peers included. training: a
+    step of an adaptation over one of the uncompressed network; it needs torch, so it runs only when
+    named.
 
     A requirement that is missed is shown as missed; the exit status is 0 all the same. Seeds are
     fixed; times depend on the machine and on what else it does.

@@ -45,7 +45,7 @@ struct PHYDNN_API emulator_options {
     //! What happens when a node holds the others up: `stall`, `zero` or `fail`.
     std::string dead_peer = "stall";
     double timeout_s = 5;      //!< of wall time, until it does
-    std::size_t block = 16384; //!< samples emulated at a time, at most
+    std::size_t block = 32768; //!< samples emulated at a time, at most
     unsigned threads = 0;      //!< 0: one per processor
 };
 
