@@ -155,9 +155,10 @@ def load_bottlefit(path: Path, backbone: nn.Module) -> BottleFit:
     Raises:
         InputError: no checkpoint, or its weights do not fit.
     """
+    state = checkpoint.load(path)
     try:
-        return _student(checkpoint.load(path), backbone).eval()
-    except (KeyError, RuntimeError) as error:
+        return _student(state, backbone).eval()
+    except (KeyError, RuntimeError, InputError) as error:
         raise InputError(f"{path} is no BottleFit's checkpoint: {error}") from error
 
 
