@@ -321,7 +321,7 @@ def run_link(
         synchronizer = None if receiver is None else receiver.synchronizer
         leftovers.enter_context(way.watched())
         started = time.monotonic()
-        top.start()
+        _start(top, way.start_s)
         try:
             ended = _carry(books, way, synchronizer, silence_s, stop, progress)
             seconds = time.monotonic() - started
@@ -391,7 +391,11 @@ def run_link(
         "batch": batch,
         **({"decision": decision or bundle.decision} if receives else {}),
         **counted,
-        **({} if way.paced else {"ends": [*ends], "ended": ended, **way.record()}),
+        **(
+            {}
+            if way.paced
+            else {"ends": [*ends], "ended": ended, "seconds": seconds, **way.record()}
+        ),
     }
     predictions = books.predictions if receives else np.empty(0, np.int32)
     return LinkResult(results, predictions, seconds, books.snapshot)
@@ -406,6 +410,24 @@ def _halves(link: str, ends: Collection[str]) -> tuple[bool, bool]:
     if link == "loopback" and len(ends) < 2:
         raise InputError("link 'loopback' has both ends in one process: choose zmq, usrp or file")
     return "tx" in ends, "rx" in ends
+
+
+def _start(top: Any, patience: float) -> None:
+    """Starts a flowgraph, unless a device refuses.
+
+    GNU Radio waits for ever where one block of several cannot be started.
+
+    Raises:
+        RunError: it has not begun after so many seconds.
+    """
+    starter = threading.Thread(target=top.start, name="start", daemon=True)
+    starter.start()
+    starter.join(patience)
+    if starter.is_alive():
+        raise RunError(
+            f"the flowgraph could not be started within {patience:.0f} s: GNU Radio's log above says "
+            "which device refused"
+        )
 
 
 def _carry(

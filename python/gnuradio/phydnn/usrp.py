@@ -95,8 +95,11 @@ def _set(block: Any, radio: Radio, gain: float, antenna: str) -> None:
                 f"radio {radio.name} has no {name} '{wanted}': choose {', '.join(choices)}"
             )
     try:
-        block.set_clock_source(radio.clock_source, 0)
-        block.set_time_source(radio.time_source, 0)
+        # Where there is no choice, some devices take no order either.
+        if len(block.get_clock_sources(0)) > 1:
+            block.set_clock_source(radio.clock_source, 0)
+        if len(block.get_time_sources(0)) > 1:
+            block.set_time_source(radio.time_source, 0)
         block.set_samp_rate(radio.sample_rate)
         block.set_center_freq(uhd.tune_request(radio.frequency, radio.lo_offset), 0)
         block.set_gain(gain, 0)

@@ -33,10 +33,12 @@ class Way:
         lag: ppm of the samples that do not arrive, since the receiver's clock is slower.
         flush: zeros that the last frame needs after it.
         drains: whether the receiver's samples end with the sender's.
+        start_s: how long its blocks may take to start.
     """
 
     paced = False
     drains = False
+    start_s = 30.0
     lag = 0.0
     flush = 0
 
@@ -248,9 +250,12 @@ class Radios(Way):
     def record(self) -> dict[str, Any]:
         faults = self._gaps.counts() | self._events.counts
         bursts = faults.pop("bursts_acknowledged")
-        return {
-            "radio": self._radio.name,
-            "bursts_acknowledged": bursts,
+        record: dict[str, Any] = {"radio": self._radio.name}
+        if self._sink is not None:
+            record |= {"samples_served": self.taken(), "bursts_acknowledged": bursts}
+        if self._source is not None:
+            record["samples_received"] = self._source.nitems_written(0)
+        return record | {
             "faults": faults,
             "letters": self._letters.counts,
             "void": any(faults.values()) or any(self._letters.counts.values()),
