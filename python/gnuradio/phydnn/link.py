@@ -391,11 +391,8 @@ def run_link(
         "batch": batch,
         **({"decision": decision or bundle.decision} if receives else {}),
         **counted,
-        **(
-            {}
-            if way.paced
-            else {"ends": [*ends], "ended": ended, "seconds": seconds, **way.record()}
-        ),
+        **({} if way.paced else {"ends": [*ends], "ended": ended, "seconds": seconds}),
+        **way.record(),
     }
     predictions = books.predictions if receives else np.empty(0, np.int32)
     return LinkResult(results, predictions, seconds, books.snapshot)
@@ -425,7 +422,7 @@ def _start(top: Any, patience: float) -> None:
     starter.join(patience)
     if starter.is_alive():
         raise RunError(
-            f"the flowgraph could not be started within {patience:.0f} s: GNU Radio's log above says "
+            f"the flowgraph could not be started within {patience:.0f} s: GNU Radio's log says "
             "which device refused"
         )
 
