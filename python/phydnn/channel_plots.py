@@ -35,9 +35,8 @@ def draw_scenario(scenario: Scenario) -> bytes:
 
 def _powers_db(scenario: Scenario) -> NDArray[np.float64]:
     """Float64 [T,N,N]: dB from samples sent to samples received, of all taps."""
-    power = (np.abs(scenario.gains) ** 2).sum(axis=3)
     with np.errstate(divide="ignore"):
-        return 10 * np.log10(power) + scenario.link_db()
+        return 10 * np.log10(scenario.powers()) + scenario.link_db()
 
 
 def _strongest(scenario: Scenario) -> list[tuple[int, int]]:

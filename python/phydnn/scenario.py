@@ -243,9 +243,26 @@ class Scenario:
         ]
         return 10 ** (np.array(db) / 10)
 
+    def powers(self, times: slice = slice(None)) -> FloatArray:
+        """Float64 [T,N,N]: what the taps make of the power of a signal that fills the band.
+
+        Taps closer than a sample add up by their phases, those far apart by their powers: the mean
+        of the squared response over the whole sample rate.
+        """
+        gains = self.gains[times]
+        samples = self.delays_ns[times] * 1e-9 * self.sample_rate_hz
+        power = np.zeros(gains.shape[:3])
+        for k, m in np.ndindex(gains.shape[3], gains.shape[3]):
+            product = (gains[..., k].conj() * gains[..., m]).real
+            power += product * np.sinc(samples[..., k] - samples[..., m])
+        return np.maximum(power, 0.0)
+
     def snr_db(self) -> FloatArray:
-        """Float64 [N,N]: Es/N0 at time 0 of symbols of energy 1, over all taps; inf: no noise."""
-        power = (np.abs(self.gains[0]) ** 2).sum(axis=2) * 10 ** (self.link_db() / 10)
+        """Float64 [N,N]: Es/N0 at time 0 of symbols of energy 1 over the whole band; inf: no noise.
+
+        -inf: no link.
+        """
+        power = self.powers(slice(1))[0] * 10 ** (self.link_db() / 10)
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(power > 0, 10 * np.log10(power / self.noise()), -np.inf)
 
@@ -1018,13 +1035,13 @@ def _write_cast(scenario: Scenario, path: Path, link: tuple[str, str] | None) ->
 def rows(scenario: Scenario) -> Iterator[dict[str, Any]]:
     """Each link at time 0, for tables and JSON: taps, level at the receiver, and Es/N0.
 
-    ``received_dbm`` and ``received_dbfs`` are of a transmitter at 0 dBFS, all taps together.
+    ``received_dbm`` and ``received_dbfs`` are of a transmitter at 0 dBFS that fills the band.
     """
-    level, snr = scenario.link_db(), scenario.snr_db()
+    level, snr, powers = scenario.link_db(), scenario.snr_db(), scenario.powers(slice(1))[0]
     for i, j in scenario.links():
         gains = scenario.gains[0, i, j]
         used = gains != 0
-        power = float((np.abs(gains) ** 2).sum())
+        power = float(powers[i, j])
         received = 10 * math.log10(power) + float(level[i, j]) if power else -math.inf
         yield {
             "transmitter": scenario.nodes[i].name,

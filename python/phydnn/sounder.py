@@ -28,13 +28,17 @@ ComplexArray = NDArray[np.complex128]
 FloatArray = NDArray[np.float64]
 
 LENGTH = 1024
-PERIODS = 64
+PERIODS = 256
 MAX_SAMPLES = 1 << 26
 MAX_TAPS = 8
 BAND = 0.8
 """Part of the band that is used: interpolators and converters bend the rest."""
 FLOOR_DB = -57.0
 """Of errors beside noise, relative to the response: the emulator's interpolation has these."""
+MAX_GAIN = 2.0
+"""Largest gain over the largest response: taps that cancel over all of the band are no finding."""
+RESOLUTION = 0.25
+"""Samples: taps closer than this cannot be told apart without an SNR far beyond what links have."""
 SETTLING = 2
 """Periods at the start that are left out: the delay line fills."""
 REPLY = 1 << 14
@@ -206,7 +210,8 @@ def _fit(
         delays, gains, left = _polish(response, bins, length, start)
         # Minus twice the logarithm of the likelihood, and 3 real parameters a tap
         cost = 2 * left * count / floor + 3 * taps * np.log(2 * count)
-        if best is None or cost < best[0]:
+        sound = np.abs(gains).max() <= MAX_GAIN * np.abs(response).max()
+        if best is None or (sound and cost < best[0]):
             best, worse = (cost, delays, gains, left), 0
         elif (worse := worse + 1) == 2:
             break

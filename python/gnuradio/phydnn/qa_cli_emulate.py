@@ -427,7 +427,7 @@ class qa_cli_emulate(gr_unittest.TestCase):
             "emulate", "urban_80db", "--describe", "--picture", picture, "--convert", other
         )
         self.assertEqual((status, error), (0, ""))
-        self.assertIn("15.7", out)
+        self.assertIn("18.5", out)
         self.assertTrue(picture.read_bytes().startswith(b"\x89PNG"))
         urban = scenarios.load("urban_80db")
         np.testing.assert_allclose(scenarios.load(str(other)).gains, urban.gains)

@@ -35,6 +35,9 @@ def sound(
     ] = Link.loopback,
     transmitter: Annotated[str, typer.Option(help="The node to send as [first of a link].")] = "",
     receiver: Annotated[str, typer.Option(help="The node to receive as.")] = "",
+    all_links: Annotated[
+        bool, typer.Option("--all", help="With loopback, all links of the scenario in turn.")
+    ] = False,
     transmits: Annotated[
         str, typer.Option(help="Endpoint to send at [the transmitter's in the scenario].")
     ] = "",
@@ -48,14 +51,14 @@ def sound(
         float, typer.Option(help="Samples per second of an unknown link.")
     ] = 20e6,
     snr: Annotated[
-        float | None, typer.Option(help="With loopback, the link's Es/N0 in dB.")
+        float | None, typer.Option(help="With loopback, each link's Es/N0 in dB.")
     ] = None,
     mchem: Annotated[
         bool | None, typer.Option(help="With loopback, hold taps to what MCHEM can do.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="With loopback, of noise and fading.")] = 0,
     length: Annotated[int, typer.Option(help="Samples of the sequence.")] = 1024,
-    periods: Annotated[int, typer.Option(help="Periods to average over.")] = 64,
+    periods: Annotated[int, typer.Option(help="Periods to average over.")] = 256,
     amplitude: Annotated[
         float, typer.Option(min=1e-6, max=1e3, help="To send with, 1: 0 dBFS.")
     ] = 1.0,
@@ -84,60 +87,129 @@ def sound(
     if known is not None and mchem is not None:
         known = dataclasses.replace(known, mchem=mchem)
     wanted = sounder.samples_needed(length, periods)
-    ends = (0, 0)
-    if known is not None:
-        ends = _ends(known, transmitter, receiver)
-        sample_rate = known.sample_rate_hz
-        if snr is not None:
-            known = known.with_snr(snr, ends)
-    if link is Link.loopback:
-        if known is None:
+    if link is Link.zmq and all_links:
+        raise InputError("--all needs --link loopback: over sockets there is one link")
+    if known is None:
+        if link is Link.loopback:
             raise InputError("--link loopback needs a scenario to emulate")
-        received = _loopback(known, ends, wanted, length, amplitude, seed)
+        links = [(0, 1)]
     else:
-        if known is not None:
-            dealt = known.endpoints(first_port)
-            transmits = transmits or dealt[ends[0]][0]
-            receives = receives or dealt[ends[1]][1]
-        if not transmits or not receives:
-            raise InputError("--link zmq needs --transmits and --receives, or a scenario with them")
-        received = sounder.exchange(
-            transmits,
-            receives,
-            wanted,
-            length=length,
-            amplitude=amplitude,
-            timeout_s=timeout,
-        )
-    found = sounder.estimate(received, sample_rate, length, amplitude, taps)
-    exact = None
-    if known is not None:
-        used = known.gains[0][ends] != 0
-        scale = 10 ** (known.link_db()[ends] / 20)
-        exact = known.delays_ns[0][ends][used], known.gains[0][ends][used] * scale
-    rows = _rows(found, exact)
-    name = _name(known, ends)
-    Console().print(_table(found, rows, name))
-    if out is not None:
-        scenarios.save(_scenario(found, known, ends, sample_rate), out)
-    if json is not None:
+        sample_rate = known.sample_rate_hz
+        links = known.links() if all_links else [_ends(known, transmitter, receiver)]
+        if not links:
+            raise InputError(f"scenario {known.name} has no link to sound: it has no taps")
+
+    records = []
+    console = Console()
+    for ends in links:
+        if link is Link.loopback:
+            assert known is not None
+            noisy = known if snr is None else known.with_snr(snr, ends)
+            received = _loopback(noisy, ends, wanted, length, amplitude, seed)
+        else:
+            if known is not None:
+                dealt = known.endpoints(first_port)
+                transmits = transmits or dealt[ends[0]][0]
+                receives = receives or dealt[ends[1]][1]
+            if not transmits or not receives:
+                raise InputError(
+                    "--link zmq needs --transmits and --receives, or a scenario with them"
+                )
+            received = sounder.exchange(
+                transmits,
+                receives,
+                wanted,
+                length=length,
+                amplitude=amplitude,
+                timeout_s=timeout,
+            )
+        found = sounder.estimate(received, sample_rate, length, amplitude, taps)
+        exact = _exact(known, ends)
+        name = _name(known, ends)
         record = {
-            "link": link.value,
             "name": name,
-            "taps": rows,
+            "taps": _rows(found, exact),
+            "taps_exact": None if exact is None else len(exact[0]),
+            "resolvable": exact is not None and _apart(exact[0] * 1e-9 * sample_rate),
             "snr_db": found.snr_db,
             "noise": found.noise,
             "cfo_hz": found.cfo_hz,
             "sfo_ppm": found.sfo_ppm,
             "residual_db": found.residual_db,
-            "samples": wanted,
-            "seed": seed,
         }
-        write_json(json, record | provenance())
-    if plot is not None:
-        from phydnn.channel_plots import draw_sounding
+        records.append(record)
+        if not all_links:
+            console.print(_table(record))
+            if out is not None:
+                scenarios.save(_scenario(found, known, ends, sample_rate), out)
+            if plot is not None:
+                from phydnn.channel_plots import draw_sounding
 
-        write_bytes(plot, draw_sounding(found, name, exact))
+                write_bytes(plot, draw_sounding(found, name, exact))
+    settings = {"link": link.value, "samples": wanted, "seed": seed}
+    summary = _summary(records) if all_links else records[0]
+    if all_links:
+        console.print(_table_of_links(summary))
+    if json is not None:
+        write_json(json, settings | summary | provenance())
+
+
+def _exact(known: Scenario | None, ends: tuple[int, int]) -> Any:
+    """Delays (ns) and gains, from sample to sample, that a known link has at time 0; or None."""
+    if known is None:
+        return None
+    used = known.gains[0][ends] != 0
+    scale = 10 ** (known.link_db()[ends] / 20)
+    return known.delays_ns[0][ends][used], known.gains[0][ends][used] * scale
+
+
+def _apart(samples: Any) -> bool:
+    """Whether delays in samples lie far enough apart to be told apart."""
+    import numpy as np
+
+    from phydnn.sounder import RESOLUTION
+
+    return bool((np.diff(np.sort(samples)) >= RESOLUTION).all())
+
+
+def _summary(records: list[dict[str, Any]]) -> dict[str, Any]:
+    """All links, and the largest errors of those whose taps lie far enough apart."""
+    apart = [record for record in records if record["resolvable"]]
+
+    def worst(key: str) -> float | None:
+        return max((abs(tap[key]) for record in apart for tap in record["taps"]), default=None)
+
+    return {
+        "links": records,
+        "links_resolvable": len(apart),
+        "taps_missed": sum(abs(len(one["taps"]) - one["taps_exact"]) for one in apart),
+        "delay_error_ns": worst("delay_error_ns"),
+        "gain_error_db": worst("gain_error_db"),
+        "phase_error_deg": worst("phase_error_deg"),
+    }
+
+
+def _table_of_links(summary: dict[str, Any]) -> Any:
+    from rich.table import Table
+
+    apart, missed = summary["links_resolvable"], summary["taps_missed"]
+    table = Table(
+        title=f"{apart} of {len(summary['links'])} links have taps far enough apart:\n{missed} "
+        f"missed or too many, errors up to {summary['delay_error_ns'] or 0:.3f} ns and "
+        f"{summary['gain_error_db'] or 0:.3f} dB"
+    )
+    table.add_column("link")
+    for column in ("taps", "found", "SNR\ndB", "delay error\nns", "gain error\ndB"):
+        table.add_column(column, justify="right")
+    for record in summary["links"]:
+        errors = [
+            f"{max(abs(tap[key]) for tap in record['taps']):.3f}" if record["resolvable"] else "-"
+            for key in ("delay_error_ns", "gain_error_db")
+        ]
+        counts = (str(record["taps_exact"]), str(len(record["taps"])))
+        name = record["name"].split(": ")[-1]
+        table.add_row(name, *counts, f"{record['snr_db']:.1f}", *errors)
+    return table
 
 
 def _ends(scenario: Scenario, transmitter: str, receiver: str) -> tuple[int, int]:
@@ -148,7 +220,7 @@ def _ends(scenario: Scenario, transmitter: str, receiver: str) -> tuple[int, int
     for ends in scenario.links():
         if all(one in (None, end) for one, end in zip(wanted, ends, strict=True)):
             return ends
-    raise InputError(f"scenario {scenario.name} has no link to sound: it has no taps")
+    raise InputError(f"scenario {scenario.name} has no link to sound between these nodes")
 
 
 def _loopback(
@@ -166,10 +238,9 @@ def _loopback(
     )
     engine = build(dataclasses.replace(scenario, nodes=nodes), seed=seed)
     more = wanted + 4 * length  # what interpolators look ahead
-    sent = np.zeros((len(nodes), more), np.complex64)
-    period = sounder.sequence(length) * np.float32(amplitude)
-    sent[ends[0]] = np.resize(period, more)
-    received = engine.run(list(sent))[ends[1]]
+    sent: list[Any] = [None] * len(nodes)
+    sent[ends[0]] = np.resize(sounder.sequence(length) * np.float32(amplitude), more)
+    received = engine.run(sent)[ends[1]]
     if len(received) < wanted:
         raise RunError(f"the emulator made {len(received)} samples of {wanted}")
     return np.asarray(received[:wanted])
@@ -207,27 +278,29 @@ def _name(scenario: Scenario | None, ends: tuple[int, int]) -> str:
     return f"{scenario.name}: {names}"
 
 
-def _table(found: Sounding, rows: list[dict[str, Any]], name: str) -> Any:
+def _table(record: dict[str, Any]) -> Any:
     from rich.table import Table
 
+    rows = record["taps"]
+    noise = f"{10 * math.log10(record['noise']):.1f} dBFS" if record["noise"] > 1e-30 else "none"
     table = Table(
-        title=f"{name}\nSNR {found.snr_db:.1f} dB, N0 {10 * math.log10(found.noise):.1f} dBFS, "
-        f"CFO {found.cfo_hz:.2f} Hz, SFO {found.sfo_ppm:.3f} ppm, "
-        f"left over {found.residual_db:.1f} dB"
+        title=f"{record['name']}\nSNR {record['snr_db']:.1f} dB, noise {noise}, "
+        f"CFO {record['cfo_hz']:.2f} Hz, SFO {record['sfo_ppm']:.3f} ppm, "
+        f"left over {record['residual_db']:.1f} dB"
     )
     columns = {"delay_ns": "delay\nns", "gain_db": "gain\ndB", "phase_deg": "phase\ndegrees"}
     if "exact_delay_ns" in rows[0]:
         columns |= {
-            "exact_delay_ns": "exact delay\nns",
-            "exact_gain_db": "exact gain\ndB",
-            "delay_error_ns": "delay error\nns",
-            "gain_error_db": "gain error\ndB",
-            "phase_error_deg": "phase error\ndegrees",
+            "exact_delay_ns": "exact\nns",
+            "exact_gain_db": "exact\ndB",
+            "delay_error_ns": "error\nns",
+            "gain_error_db": "error\ndB",
+            "phase_error_deg": "error\ndegrees",
         }
     for title in columns.values():
         table.add_column(title, justify="right")
     for row in rows:
-        table.add_row(*(f"{row[key] + 0.0:.3f}" for key in columns))
+        table.add_row(*(f"{round(row[key], 3) + 0.0:.3f}" for key in columns))
     return table
 
 

@@ -107,6 +107,35 @@ def test_levels() -> None:
         one.with_snr(float("nan"))
 
 
+def test_taps_add_up_over_the_band() -> None:
+    """By the response itself; two alike taps a nanosecond apart are one of twice the amplitude."""
+    for delays, gains in (([0, 1], [0.5, 0.5]), ([3, 14, 260], [1, -0.5j, 0.25 + 0.5j])):
+        one = some(1, taps=len(delays)).link_taps(
+            {"delays_ns": delays, "gains": [[complex(g).real, complex(g).imag] for g in gains]}
+        )
+        frequencies = np.linspace(-5e6, 5e6, 20001)
+        response = np.exp(-2j * np.pi * np.outer(frequencies, one[0])) @ one[1]
+        both = np.zeros((1, 2, 2, len(delays)))
+        taps = both.astype(complex)
+        both[0, 0, 1], taps[0, 0, 1] = delays, gains
+        alone = Scenario("x", (Node("a"), Node("b")), both, taps, sample_rate_hz=10e6)
+        assert alone.powers()[0, 0, 1] == pytest.approx(np.mean(np.abs(response) ** 2), rel=1e-3)
+        assert not alone.powers()[0, 1].any()
+
+
+def test_page_of_the_emulator() -> None:
+    """Its example is a scenario, with the levels that it counts."""
+    page = (HERE.parents[1] / "docs" / "emulator.md").read_text()
+    example = scenarios.parse(page.split("```json\n")[1].split("```")[0])
+    row = next(scenarios.rows(example))
+    assert round(row["snr_db"]) == 35
+    assert row["gains_db"] == pytest.approx([0, -6])
+    assert round(row["received_dbfs"] - 10 * np.log10(1 + 10**-0.6)) == -20
+    for path in scenarios.shipped():
+        stem = path.stem.replace("colosseum_", "")
+        assert stem in page or f"_{stem}" in page
+
+
 def test_taps_of_a_link() -> None:
     delays, gains = some().link_taps({"delays_ns": [0, 50], "gains_db": [0, -20]})
     np.testing.assert_allclose(delays, [0, 5e-8])

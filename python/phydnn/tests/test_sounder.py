@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from phydnn import scenario, sounder
 from phydnn.errors import InputError, RunError
-from phydnn.sounder import LENGTH, PERIODS, estimate, exchange, samples_needed, sequence
+from phydnn.sounder import LENGTH, estimate, exchange, samples_needed, sequence
 
 RATE = 20e6
 
@@ -26,7 +26,7 @@ def sounded(
     cfo_hz: float = 0.0,
     sfo_ppm: float = 0.0,
     seed: int = 1,
-    periods: int = PERIODS,
+    periods: int = 64,
 ) -> NDArray[np.complex64]:
     """What a receiver gets of the repeated sequence: exact, for periodic signals are their series.
 
@@ -75,7 +75,7 @@ def test_sounding_scenario_at_30_db(link: tuple[int, int]) -> None:
     np.testing.assert_allclose(found.delays_ns, delays, atol=1)
     ratio = found.gains / gains
     assert np.abs(20 * np.log10(np.abs(ratio))).max() < 0.1
-    assert np.abs(np.rad2deg(np.angle(ratio))).max() < 1
+    assert np.abs(np.rad2deg(np.angle(ratio))).max() < 2
     assert found.snr_db == pytest.approx(30, abs=0.5)
     assert found.residual_db < -40
 
@@ -88,6 +88,15 @@ def test_offsets_are_found_and_taken_out() -> None:
     assert found.sfo_ppm == pytest.approx(2, abs=0.02)
     np.testing.assert_allclose(found.delays_ns, [165, 395], atol=1)
     np.testing.assert_allclose(found.gains, [1, 0.5j], atol=0.01)
+
+
+def test_taps_that_cancel_are_not_made_up() -> None:
+    """1 ns apart, of opposite sign: what is found is as weak as the response, and fits it."""
+    found = estimate(sounded([0, 1], [1, -1]), RATE)
+    assert np.abs(found.gains).max() < 2 * np.abs(found.response).max()
+    alike = estimate(sounded([0, 1], [0.5, 0.5]), RATE)
+    np.testing.assert_allclose(alike.delays_ns, [0.5], atol=0.1)
+    np.testing.assert_allclose(np.abs(alike.gains), [1], atol=0.01)
 
 
 def test_amplitude_and_noise() -> None:
