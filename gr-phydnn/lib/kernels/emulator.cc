@@ -174,8 +174,18 @@ emulator_settings validated(emulator_settings s)
     return s;
 }
 
+/*! A tap over a piece of a link, its gain on a line. */
+struct tap {
+    precise gain;       // at the piece's first sample
+    precise gain_slope; // per sample
+    double delay;       // samples, there
+    double delay_slope;
+};
+
+} // namespace
+
 /*! Weights of the interpolators that links use: few fractions, over and over. */
-class weights_memory
+class emulator::weights_memory
 {
 public:
     using weights = std::array<float, interpolator_length>;
@@ -194,16 +204,6 @@ public:
 private:
     std::unordered_map<double, weights> d_known;
 };
-
-/*! A tap over a piece of a link, its gain on a line. */
-struct tap {
-    precise gain;       // at the piece's first sample
-    precise gain_slope; // per sample
-    double delay;       // samples, there
-    double delay_slope;
-};
-
-} // namespace
 
 /*!
  * One link: taps over time, and what they make of the samples.

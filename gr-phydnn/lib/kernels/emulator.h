@@ -151,6 +151,7 @@ public:
     static constexpr double limit_delay = 1e6;
 
 private:
+    class weights_memory;
     class link;
     struct receiver;
     struct change {

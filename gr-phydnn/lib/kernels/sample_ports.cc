@@ -55,6 +55,13 @@ zmq::socket_t monitor(zmq::context_t& context, zmq::socket_t& socket)
     return events;
 }
 
+/*! Before it is closed: libzmq 4.3.4 never frees a socket that has its monitor on. */
+void unmonitor(zmq::socket_t& socket)
+{
+    if (socket)
+        zmq_socket_monitor(socket.handle(), nullptr, 0);
+}
+
 struct event {
     std::uint16_t kind;
     std::int32_t value;
@@ -117,6 +124,8 @@ sample_server::sample_server(zmq::context_t& context, const std::string& endpoin
     }
     d_endpoint = d_socket.get(zmq::sockopt::last_endpoint);
 }
+
+sample_server::~sample_server() { unmonitor(d_socket); }
 
 void sample_server::take_events()
 {
@@ -277,6 +286,8 @@ sample_client::sample_client(zmq::context_t& context,
     open();
 }
 
+sample_client::~sample_client() { unmonitor(d_socket); }
+
 void sample_client::open()
 {
     zmq::socket_t socket(d_context, zmq::socket_type::dealer);
@@ -302,8 +313,7 @@ void sample_client::open()
 
 void sample_client::close(std::chrono::milliseconds pause)
 {
-    // libzmq 4.3.4 never frees a socket that is closed with its monitor on.
-    zmq_socket_monitor(d_socket.handle(), nullptr, 0);
+    unmonitor(d_socket);
     d_socket.close();
     d_events.close();
     d_counts.connected = false;

@@ -56,6 +56,7 @@ public:
      * \throws std::runtime_error for one that cannot be bound; both name it
      */
     sample_server(zmq::context_t& context, const std::string& endpoint);
+    ~sample_server();
 
     /*! \brief Samples that may be sent now: 0 while no request is waiting. */
     std::size_t wanted();
@@ -120,6 +121,7 @@ public:
     sample_client(zmq::context_t& context,
                   const std::string& endpoint,
                   std::size_t largest = largest_reply);
+    ~sample_client();
 
     /*!
      * \brief Takes the next reply that has arrived, if there is one.
