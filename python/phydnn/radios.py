@@ -8,10 +8,13 @@ import math
 import os
 import sys
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from .errors import InputError
 
@@ -322,3 +325,130 @@ def budget(
         safe=received < damage_dbm,
         linear=received < compression_dbm,
     )
+
+
+@dataclass(frozen=True)
+class Tone:
+    """A tone in a stretch of samples, full scale being 0 dBFS.
+
+    Attributes:
+        frequency: Hz.
+        power_dbfs: its power.
+        noise_dbfs_hz: density of the noise beside it.
+        clipped: share of the samples at full scale.
+    """
+
+    frequency: float
+    power_dbfs: float
+    noise_dbfs_hz: float
+    clipped: float
+
+    def snr_db(self, bandwidth: float) -> float:
+        """Its power over that of the noise in a bandwidth, Hz."""
+        return self.power_dbfs - self.noise_dbfs_hz - 10 * math.log10(bandwidth)
+
+
+def measure_tone(samples: NDArray[np.complexfloating[Any, Any]], sample_rate: float) -> Tone:
+    """Finds the strongest tone, and the noise beside it.
+
+    The frequency is the periodogram's peak, refined on the phase between the halves (S. Kay, "A
+    fast and accurate single frequency estimator", IEEE Trans. ASSP 37 (1989), in the spirit of):
+    good to a thousandth of a bin at 40 dB. The noise is the periodogram's median without the tone,
+    which a spur does not move; direct current is left out.
+
+    Args:
+        samples: complex [n], 1024 or more.
+        sample_rate: per second.
+
+    Raises:
+        InputError: there are too few samples, or some are not finite.
+    """
+    n = len(samples) // 2 * 2
+    if n < 1024 or not np.isfinite(samples).all():
+        raise InputError("a tone is measured in 1024 or more finite samples")
+    x = samples[:n].astype(np.complex128)
+    window = np.blackman(n)
+    spectrum = np.abs(np.fft.fft(x * window)) ** 2 / np.sum(window**2)
+    away = np.minimum(np.arange(n), n - np.arange(n))
+    spectrum[away < 4] = 0
+    peak = int(np.argmax(spectrum))
+    cycles = peak / n if peak < n / 2 else peak / n - 1
+    time = np.arange(n)
+    for _ in range(3):  # each step takes off what the last one left
+        level = x * window * np.exp(-2j * np.pi * cycles * time)
+        halves = level[: n // 2].sum(), level[n // 2 :].sum()
+        # The window puts the halves' centres of mass this far apart.
+        apart = (
+            2 * np.sum(window[n // 2 :] * (time[n // 2 :] - (n - 1) / 2)) / np.sum(window[n // 2 :])
+        )
+        cycles += np.angle(halves[1] * np.conj(halves[0])) / (2 * np.pi * apart)
+    amplitude = np.sum(x * window * np.exp(-2j * np.pi * cycles * time)) / window.sum()
+    far = np.abs((np.arange(n) - peak + n // 2) % n - n // 2)
+    noise = spectrum[(far > 8) & (away >= 4)]
+    # The median of an exponential distribution is ln 2 of its mean.
+    density = float(np.median(noise)) / math.log(2) / sample_rate
+    parts = np.maximum(np.abs(samples.real), np.abs(samples.imag))
+    return Tone(
+        frequency=cycles * sample_rate,
+        power_dbfs=_db(abs(amplitude) ** 2),
+        noise_dbfs_hz=_db(density),
+        clipped=float(np.mean(parts >= 0.999)),
+    )
+
+
+def _db(power: float) -> float:
+    return 10 * math.log10(max(float(power), 1e-30))
+
+
+def highest_linear_gain(gains: Sequence[float], tones: Sequence[Tone]) -> float:
+    """The highest of a transmitter's gains at which nothing is compressed.
+
+    At it and below, the tone's power follows the gain within 1 dB of the lowest gain's at which
+    it stands 10 dB out of the noise, and no sample is clipped.
+
+    Args:
+        gains: dB, rising.
+        tones: what was received with each.
+
+    Raises:
+        InputError: no gain is good.
+    """
+    reference: tuple[float, float] | None = None
+    best = None
+    for gain, tone in zip(gains, tones, strict=True):
+        if tone.snr_db(1e4) < 10:
+            continue
+        reference = reference or (gain, tone.power_dbfs)
+        expected = reference[1] + gain - reference[0]
+        if abs(tone.power_dbfs - expected) > 1 or tone.clipped:
+            break
+        best = gain
+    if best is None:
+        raise InputError(
+            "no tone came through without clipping: check the cable or antennas, the frequency and "
+            "the attenuation"
+        )
+    return best
+
+
+def lowest_useful_gain(gains: Sequence[float], tones: Sequence[Tone]) -> float:
+    """The lowest of a receiver's gains at which its own noise is what counts.
+
+    There the noise is 3 dB above that of the lowest gain, which is the converter's: more gain only
+    brings clipping nearer. Where it never rises so far, the highest that does not clip.
+
+    Args:
+        gains: dB, rising.
+        tones: what was received with each.
+
+    Raises:
+        InputError: the receiver clips at each of them.
+    """
+    sound = [(gain, tone) for gain, tone in zip(gains, tones, strict=True) if not tone.clipped]
+    if not sound:
+        raise InputError("the receiver clips at each gain: add attenuation")
+    floor = sound[0][1].noise_dbfs_hz
+    for gain, tone in sound:
+        if tone.noise_dbfs_hz >= floor + 3:
+            return gain
+    return sound[-1][0]

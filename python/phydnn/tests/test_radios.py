@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -143,3 +144,43 @@ def test_budget() -> None:
             radios.budget(
                 **{"tx_dbm": 0.0, "distance_m": 1.0, "frequency": 1e9, "bandwidth": 1e6} | bad
             )
+
+
+@pytest.mark.parametrize("frequency", [123_456.7, -61_003.3, 250_000.0])
+@pytest.mark.parametrize("snr_db", [20, 60])
+def test_measure_tone(frequency: float, snr_db: float) -> None:
+    """Frequency, power and noise, with a spur and a leaking local oscillator beside them."""
+    rate, n, rng = 1e6, 1 << 16, np.random.default_rng(1)
+    time = np.arange(n)
+    noise = 10 ** ((-20 - snr_db) / 20) * rng.normal(size=(n, 2)) @ (1, 1j) / math.sqrt(2)
+    tone = 0.1 * np.exp(2j * np.pi * frequency / rate * time + 0.7j)
+    spur = 0.001 * np.exp(-2j * np.pi * 0.3 * time)
+    found = radios.measure_tone(tone + noise + spur + 0.02, rate)
+    assert found.frequency == pytest.approx(frequency, abs=0.5)
+    assert found.power_dbfs == pytest.approx(-20, abs=0.1)
+    assert found.noise_dbfs_hz == pytest.approx(-20 - snr_db - 60, abs=0.3)
+    assert found.snr_db(rate) == pytest.approx(snr_db, abs=0.4)
+    assert found.clipped == 0
+    clipping = radios.measure_tone(np.clip(20 * tone.real, -1, 1) + 0j, rate)
+    assert clipping.clipped > 0.5
+    for bad in (tone[:1000], np.append(tone, np.nan)):
+        with pytest.raises(InputError, match="1024"):
+            radios.measure_tone(bad, rate)
+
+
+def test_suggested_gains() -> None:
+    def tone(power: float, noise: float = -120.0, clipped: float = 0.0) -> radios.Tone:
+        return radios.Tone(0.0, power, noise, clipped)
+
+    gains = [0, 10, 20, 30, 40]
+    faint = [tone(-90), tone(-60), tone(-50), tone(-40), tone(-33)]
+    assert radios.highest_linear_gain(gains, faint) == 30
+    clips = [tone(-60), tone(-50), tone(-40), tone(-30, clipped=0.01), tone(-20)]
+    assert radios.highest_linear_gain(gains, clips) == 20
+    with pytest.raises(InputError, match="no tone"):
+        radios.highest_linear_gain(gains, [tone(-90)] * 5)
+    rising = [tone(0, noise) for noise in (-140, -139.5, -138, -130, -120)]
+    assert radios.lowest_useful_gain(gains, rising) == 30
+    assert radios.lowest_useful_gain(gains, [tone(0, -140)] * 4 + [tone(0, -140, 0.1)]) == 30
+    with pytest.raises(InputError, match="add attenuation"):
+        radios.lowest_useful_gain(gains, [tone(0, clipped=0.1)] * 5)
