@@ -141,6 +141,30 @@ class TestSink(gr_unittest.TestCase):
                 first = as_samples(client.recv())
         np.testing.assert_array_equal(first, x[: len(first)])
 
+    def test_no_message_upsets_it(self) -> None:
+        x = ramp(10_000)
+        rng = np.random.default_rng(0)
+        sink = phydnn.zmq_sink("tcp://127.0.0.1:*")
+        with running((blocks.vector_source_c(x), sink)):
+            with peer(zmq.DEALER, sink.endpoint) as client:
+                sent = 0
+                for _ in range(500):
+                    sizes = rng.choice([0, 0, 1, 2, 3, 4, 5, 200], rng.integers(1, 8))
+                    frames = [rng.bytes(int(size)) for size in sizes]
+                    # Up to four frames, an empty one, and a request of 1 or 4 bytes are sound.
+                    empty = int(np.argmin(sizes)) if 0 in sizes else len(sizes)
+                    if empty < 4 and len(sizes) == empty + 2 and sizes[-1] in (1, 4):
+                        continue
+                    client.send_multipart(frames)
+                    sent += 1
+                wait_for(lambda: sink.refused == sent)
+            self.assertGreater(sent, 300)
+            self.assertEqual(sink.samples, 0)
+            with peer(zmq.REQ, sink.endpoint) as client:
+                client.send(b"\xff")
+                first = as_samples(client.recv())
+        np.testing.assert_array_equal(first, x[: len(first)])
+
     def test_a_second_client_waits_for_its_turn(self) -> None:
         x = ramp(100_000)
         sink = phydnn.zmq_sink("tcp://127.0.0.1:*")
