@@ -37,6 +37,7 @@ from .phydnn_python import channel as channel_block
 from .phydnn_python import embedding_mapper, numerology
 from .recording import player, recorder
 from .sources import image_source
+from .usrp import start
 from .ways import Loopback, Played, Radios, Sockets, Way, Written
 
 __all__ = ["ENDS", "LINKS", "LinkResult", "Snapshot", "csi_error", "run_link"]
@@ -321,7 +322,7 @@ def run_link(
         synchronizer = None if receiver is None else receiver.synchronizer
         leftovers.enter_context(way.watched())
         started = time.monotonic()
-        _start(top, way.start_s)
+        start(top)
         try:
             ended = _carry(books, way, synchronizer, silence_s, stop, progress)
             seconds = time.monotonic() - started
@@ -407,24 +408,6 @@ def _halves(link: str, ends: Collection[str]) -> tuple[bool, bool]:
     if link == "loopback" and len(ends) < 2:
         raise InputError("link 'loopback' has both ends in one process: choose zmq, usrp or file")
     return "tx" in ends, "rx" in ends
-
-
-def _start(top: Any, patience: float) -> None:
-    """Starts a flowgraph, unless a device refuses.
-
-    GNU Radio waits for ever where one block of several cannot be started.
-
-    Raises:
-        RunError: it has not begun after so many seconds.
-    """
-    starter = threading.Thread(target=top.start, name="start", daemon=True)
-    starter.start()
-    starter.join(patience)
-    if starter.is_alive():
-        raise RunError(
-            f"the flowgraph could not be started within {patience:.0f} s: GNU Radio's log says "
-            "which device refused"
-        )
 
 
 def _carry(

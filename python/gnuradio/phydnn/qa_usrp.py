@@ -135,7 +135,7 @@ class qa_reports(gr_unittest.TestCase):
         script = (
             "import sys\n"
             "from gnuradio import blocks, gr\n"
-            "from gnuradio.phydnn.link import _start\n"
+            "from gnuradio.phydnn.usrp import start\n"
             "class broken(gr.sync_block):\n"
             "    def __init__(self):\n"
             "        gr.sync_block.__init__(self, 'broken', ['complex64'], None)\n"
@@ -144,7 +144,7 @@ class qa_reports(gr_unittest.TestCase):
             "top = gr.top_block()\n"
             "top.connect(blocks.null_source(8), broken())\n"
             "try:\n"
-            "    _start(top, 1.0)\n"
+            "    start(top, 1.0)\n"
             "except RuntimeError as error:\n"
             "    print(error)\n"
         )

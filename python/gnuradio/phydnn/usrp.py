@@ -17,11 +17,13 @@ import sys
 import threading
 from typing import Any
 
+import numpy as np
 import pmt
+from numpy.typing import NDArray
 
-from gnuradio import blocks, gr
+from gnuradio import analog, blocks, gr
 from phydnn.errors import InputError, RunError
-from phydnn.radios import Radio
+from phydnn.radios import Radio, Tone, measure_tone
 
 from . import pdus
 
@@ -40,6 +42,8 @@ LETTERS = {"U": "underruns", "S": "sequence_errors", "L": "late_commands", "O": 
 
 
 def _uhd() -> Any:
+    # UHD reads this when it is loaded; its greetings are no errors.
+    os.environ.setdefault("UHD_LOG_CONSOLE_LEVEL", "warning")
     try:
         from gnuradio import uhd
     except ImportError as error:
@@ -70,12 +74,15 @@ def _opened(radio: Radio, make: Any) -> Any:
     try:
         return make()
     except RuntimeError as error:
-        there = devices()
-        shown = f"it shows {'; '.join(there)}" if there else "it shows no device"
-        why = " ".join(str(error).split())
+        if not (there := devices(radio.args)):
+            others = "; ".join(devices()) or "none at all"
+            raise RunError(
+                f"radio {radio.name} is not there: uhd_find_devices shows no device for "
+                f"'{radio.args}' ({others})"
+            ) from error
         raise RunError(
-            f"radio {radio.name} cannot be opened with '{radio.device_args()}' ({why:.200}): look "
-            f"with uhd_find_devices ({shown})"
+            f"radio {radio.name} cannot be opened though uhd_find_devices shows it "
+            f"({'; '.join(there)}): {' '.join(str(error).split()):.200}"
         ) from error
 
 
@@ -117,8 +124,12 @@ def _set(block: Any, radio: Radio, gain: float, antenna: str) -> None:
         )
 
 
-def sink(radio: Radio) -> Any:
-    """A ``usrp_sink`` that ends each burst at the sample that its tag ``packet_len`` says.
+def sink(radio: Radio, length_tag: str = "packet_len") -> Any:
+    """A ``usrp_sink``.
+
+    Args:
+        radio: the profile.
+        length_tag: by which each burst ends at its sample; empty for a stream without end.
 
     Raises:
         InputError: the device cannot be what the profile says.
@@ -126,7 +137,7 @@ def sink(radio: Radio) -> Any:
     """
     uhd = _uhd()
     stream = uhd.stream_args("fc32", radio.wire_format, uhd.device_addr(""), [0])
-    block = _opened(radio, lambda: uhd.usrp_sink(radio.device_args(), stream, "packet_len"))
+    block = _opened(radio, lambda: uhd.usrp_sink(radio.device_args(), stream, length_tag))
     _set(block, radio, radio.tx_gain, radio.tx_antenna)
     return block
 
@@ -281,3 +292,113 @@ class letters:
                         self.counts[letter] += 1
             os.write(self._terminal, written)
         os.close(reading)
+
+
+class capture(gr.sync_block):
+    """Keeps stretches of a stream, and drops the rest.
+
+    Stream input: complex samples.
+    """
+
+    def __init__(self) -> None:
+        gr.sync_block.__init__(self, name="capture", in_sig=["complex64"], out_sig=None)
+        self._wanted = np.zeros(0, np.complex64)
+        self._skip = 0
+        self._filled = 0
+        self._full = threading.Event()
+
+    def take(self, count: int, skip: int, patience_s: float) -> NDArray[np.complex64]:
+        """The next ``count`` samples but ``skip``.
+
+        Raises:
+            RunError: they did not come in so many seconds.
+        """
+        self._full.clear()
+        self._filled = 0
+        self._skip = skip
+        self._wanted = np.zeros(count, np.complex64)
+        if not self._full.wait(patience_s):
+            raise RunError(f"the radio gave no {count} samples in {patience_s:.0f} s")
+        return self._wanted
+
+    def work(self, input_items: Any, _output_items: Any) -> int:
+        """Called by the scheduler."""
+        samples = input_items[0]
+        if not self._full.is_set():
+            skipped = min(self._skip, len(samples))
+            self._skip -= skipped
+            part = samples[skipped : skipped + len(self._wanted) - self._filled]
+            self._wanted[self._filled : self._filled + len(part)] = part
+            self._filled += len(part)
+            if self._filled == len(self._wanted):
+                self._full.set()
+        return len(samples)
+
+
+class calibration:
+    """A tone from a radio, to a radio, or both: what was received with each gain.
+
+    A context: the radios run while it is entered.
+
+    Args:
+        radio: the profile.
+        sends, receives: which of its ways are used.
+        offset_hz: of the tone from the carrier.
+        amplitude: of the tone, full scale being 1.
+    """
+
+    def __init__(
+        self, radio: Radio, sends: bool, receives: bool, offset_hz: float, amplitude: float
+    ) -> None:
+        self._radio, self._top = radio, gr.top_block("calibration")
+        self._sink = self._source = None
+        self._capture = capture()
+        if sends:
+            self._sink = sink(radio, "")
+            tone = analog.sig_source_c(
+                radio.sample_rate, analog.GR_COS_WAVE, offset_hz, amplitude, 0
+            )
+            self._top.connect(tone, self._sink)
+        if receives:
+            self._source = source(radio)
+            self._top.connect(self._source, self._capture)
+
+    def __enter__(self) -> calibration:
+        start(self._top)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._top.stop()
+        self._top.wait()
+
+    def measure(self, tx_gain: float | None = None, rx_gain: float | None = None) -> Tone:
+        """The tone, after its gains have settled; None leaves a gain as it is.
+
+        Raises:
+            RunError: the radio gives no samples.
+        """
+        if tx_gain is not None and self._sink is not None:
+            self._sink.set_gain(tx_gain, 0)
+        if rx_gain is not None and self._source is not None:
+            self._source.set_gain(rx_gain, 0)
+        # A tenth of a second for gains and buffers, however long it takes the device.
+        samples = self._capture.take(1 << 16, int(0.1 * self._radio.sample_rate), 60.0)
+        return measure_tone(samples, self._radio.sample_rate)
+
+
+def start(top: Any, patience_s: float = 30.0) -> None:
+    """Starts a flowgraph, unless a device refuses.
+
+    GNU Radio waits for ever where one block of several cannot be started.
+
+    Raises:
+        RunError: it has not begun after so many seconds.
+    """
+    starter = threading.Thread(target=top.start, name="start", daemon=True)
+    starter.start()
+    starter.join(patience_s)
+    if starter.is_alive():
+        raise RunError(
+            f"the flowgraph could not be started within {patience_s:.0f} s: GNU Radio's log says "
+            "which device refused"
+        )

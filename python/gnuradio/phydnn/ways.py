@@ -33,12 +33,10 @@ class Way:
         lag: ppm of the samples that do not arrive, since the receiver's clock is slower.
         flush: zeros that the last frame needs after it.
         drains: whether the receiver's samples end with the sender's.
-        start_s: how long its blocks may take to start.
     """
 
     paced = False
     drains = False
-    start_s = 30.0
     lag = 0.0
     flush = 0
 

@@ -25,6 +25,7 @@ COMMANDS = {
     "rx": "Receive a data set: the edge end of a link, in a process of its own.",
     "emulate": "Emulate the channels between nodes over ZeroMQ, after a scenario.",
     "sound": "Measure a link's taps, and write them as a scenario.",
+    "radio": "Find and calibrate radios, and compute a link's budget.",
     "bench": "Measure the waveform and the throughput: sync, waveform, kernels, link.",
     "train": "Train a backbone or a PhyDNN.",
     "eval": "Simulate a bundle's accuracy over Es/N0 without GNU Radio.",
