@@ -315,7 +315,8 @@ def packet_error_rate(snr_db: ArrayLike, rate: int, mpdu: int) -> NDArray[np.flo
 
     Args:
         snr_db: Es/N0 in dB, [..., K]: of K subcarriers that share the coded bits evenly, as the
-            interleaver has it; their bit error rates are averaged. A single number is of all.
+            interleaver has it. What is averaged over them is the Bhattacharyya parameter of their
+            bits, as for a decoder that knows how far to trust each. A single number is of all.
         rate: in Mb/s, one of :data:`RATES`.
         mpdu: bytes, 1 to 4095; SERVICE and tail bits count as well.
 
@@ -330,9 +331,9 @@ def packet_error_rate(snr_db: ArrayLike, rate: int, mpdu: int) -> NDArray[np.flo
     snr = 10 ** (np.atleast_1d(np.asarray(snr_db, np.float64)) / 10)
     # Bit errors of Gray-coded points, after the nearest neighbours.
     scale, share = {1: (1.0, 1.0), 2: (0.5, 1.0), 4: (0.1, 0.75), 6: (1 / 42, 7 / 12)}[bits]
-    bit_errors = (share * 0.5 * special.erfc(np.sqrt(scale * snr))).mean(-1)
+    bit_errors = share * 0.5 * special.erfc(np.sqrt(scale * snr))
     inputs, distance, step, weights = _SPECTRA[code]
-    d = np.sqrt(4 * bit_errors * (1 - bit_errors))
+    d = np.sqrt(4 * bit_errors * (1 - bit_errors)).mean(-1)
     bound = sum(weight * d ** (distance + step * i) for i, weight in enumerate(weights))
     event = np.minimum(bound / (2 * inputs), 1.0)
     coded = SERVICE_BITS + 8 * mpdu + TAIL_BITS

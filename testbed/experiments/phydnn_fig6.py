@@ -5,7 +5,6 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from phydnn.experiments import Point, Row, Settings, baselines, plots
@@ -27,7 +26,11 @@ PAPER = {
     "DT-JSCC": {"latency_ratio": 4.3},
 }
 BATCHES = (64, 1)
-TITLES = {"LoS": "office, line of sight", "NLoS": "office, none", "ideal": "nothing lost"}
+TITLES = {
+    "LoS": "office, line of sight",
+    "NLoS": "office, no line of sight",
+    "ideal": "nothing lost",
+}
 
 
 def points(settings: Settings) -> list[Point]:
@@ -60,51 +63,50 @@ def measure(point: Point, folder: Path) -> list[Row]:
 def draw(figure: Figure, rows: list[Row]) -> None:
     shown = [row for row in rows if row["batch"] == max(BATCHES)]
     conditions = plots.group(shown, "condition")
-    names = list(plots.group(shown, "scheme"))[::-1]
-    figure.set_size_inches(9.6, 3.6)
-    axes = figure.subplots(1, len(conditions) + 1, sharey=True)
-    place = np.arange(len(names))
-    for axis, (condition, mine) in zip(axes, conditions.items(), strict=False):
-        line = {row["scheme"]: row for row in mine}
-        for offset, key, colour, label in (
-            (0.2, "host_ms", plots.COLOURS[0], "host, measured"),
-            (-0.2, "air_ms", plots.COLOURS[1], "air, counted"),
-        ):
-            values = [line[name][key] for name in names]
-            axis.barh(place + offset, values, 0.36, color=colour, label=label)
-        for i, name in enumerate(names):
-            row = line[name]
-            axis.annotate(
-                f"{row['total_ms']:,.3g} ms, {row['latency_ratio']:.3g}x",
-                (max(row["host_ms"], row["air_ms"]), i), (3, 0),
-                textcoords="offset points", va="center", fontsize=6.5,
-            )  # fmt: skip
-        axis.set(xscale="log", xlabel="ms a batch")
-        axis.set_title(TITLES[condition], fontsize=9)
-        low, high = axis.get_xlim()
-        axis.set_xlim(low, high * 60)
+    names = list(plots.group(shown, "scheme"))
+    figure.set_size_inches(9.6, 3.8)
+    *axes, last = figure.subplots(1, len(conditions) + 1, sharey=True)
+    series = [
+        ("host_ms", plots.COLOURS[0], "host, measured"),
+        ("air_ms", plots.COLOURS[1], "air, counted"),
+    ]
+    for axis, (condition, mine) in zip(axes, conditions.items(), strict=True):
+        baselines.bars(axis, mine, names, series)
+        texts = {
+            names.index(row["scheme"]): (
+                max(row["host_ms"], row["air_ms"]),
+                f"{row['total_ms']:,.3g} ms\n{_ratio(row, 'latency_ratio')}",
+            )
+            for row in mine
+        }
+        baselines.note(axis, texts)
+        axis.set(xlabel="ms a batch", title=TITLES[condition])
     data = conditions[next(iter(conditions))]
-    line = {row["scheme"]: row for row in data}
-    last = axes[-1]
-    last.barh(place, [line[name]["bytes_on_air"] for name in names], 0.5, color=plots.COLOURS[2])
-    for i, name in enumerate(names):
-        last.annotate(
-            f"{line[name]['bytes_on_air']:,.0f}, {line[name]['bytes_ratio']:.3g}x",
-            (line[name]["bytes_on_air"], i), (3, 0), textcoords="offset points", va="center",
-            fontsize=6.5,
-        )  # fmt: skip
-    last.set(xscale="log", xlabel="bytes an image")
-    last.set_title("on air, all counted (LoS)", fontsize=9)
-    low, high = last.get_xlim()
-    last.set_xlim(low, high * 60)
-    axes[0].set_yticks(place, names)
-    for axis in axes:
-        axis.grid(axis="y", visible=False)
+    baselines.bars(last, data, names, [("bytes_on_air", plots.COLOURS[2], "bytes")])
+    texts = {
+        names.index(row["scheme"]): (
+            row["bytes_on_air"],
+            f"{row['bytes_on_air']:,.0f}\n{_ratio(row, 'bytes_ratio')}",
+        )
+        for row in data
+    }
+    baselines.note(last, texts)
+    last.set(xlabel="bytes an image", title=f"on air, all counted ({next(iter(conditions))})")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2)
     first = shown[0]
+    paper = "; in brackets: the paper's" if first["paper"] else ""
     figure.suptitle(
-        f"{first['model'].replace('resnet', 'ResNet-')}, {first['dataset']}, "
-        f"{first['batch']} images a batch, mean {first['snr_db']:g} dB",
+        f"{first['model'].replace('resnet', 'ResNet-')}, {first['dataset']}, {first['batch']} a "
+        f"batch, {first['snr_db']:g} dB in the office; ratios over {_base(shown)}{paper}",
         fontsize=10,
-    )
+    )  # fmt: skip
+
+
+def _base(rows: list[Row]) -> str:
+    return str(next(row["scheme"] for row in rows if row["system"] == "phydnn"))
+
+
+def _ratio(row: Row, key: str) -> str:
+    theirs = (row["paper"] or {}).get(key)
+    return f"{row[key]:.3g}x" + ("" if theirs is None else f" ({theirs:,g}x)")

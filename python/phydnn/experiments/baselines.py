@@ -16,9 +16,10 @@ import hashlib
 import json
 import logging
 import socket
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,8 @@ from phydnn.experiments import ROOT, Point, Row, Settings, inference
 from phydnn.results import write_json
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from phydnn.bundle import Bundle
     from phydnn.datasets import Images
 
@@ -333,21 +336,48 @@ def _of_bundle(bundle: Bundle, name: str, images: Images) -> Scheme:
     )
 
 
+@contextlib.contextmanager
+def channel_file(spec: str) -> Iterator[str]:
+    """A channel as ``--channel`` takes it, of what rows have: "tdl:" with a file of the checkout,
+    wherever the command runs, or with the JSON itself."""
+    model, _, rest = spec.partition(":")
+    if model != "tdl":
+        yield spec
+    elif not rest.startswith("{"):
+        yield f"tdl:{ROOT / rest}"
+    else:
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+            file.write(rest)
+            file.flush()
+            yield f"tdl:{file.name}"
+
+
+def of_scenario(name: str) -> Row:
+    """The first link of a scenario that ships, at time 0: its channel and its Es/N0."""
+    from phydnn import scenario
+
+    found = scenario.load(str(ROOT / "testbed" / "scenarios" / f"{name}.json"))
+    transmitter, receiver = found.links()[0]
+    gains = found.gains[0, transmitter, receiver]
+    there = gains != 0
+    taps = {
+        "delays_s": (1e-9 * found.delays_ns[0, transmitter, receiver][there]).tolist(),
+        "gains": [[gain.real, gain.imag] for gain in gains[there]],
+    }
+    snr_db = float(found.snr_db()[transmitter, receiver])
+    return {"channel": f"tdl:{json.dumps(taps)}", "snr_db": snr_db}
+
+
 def response(spec: str, seed: int) -> NDArray[np.complex64]:
     """DRAWS of a channel's response, complex64 [DRAWS, used subcarriers, or 1 where it is flat]."""
     import torch
 
     from phydnn import channel
 
-    fading = channel.named(resolved(spec))
     generator = torch.Generator().manual_seed(seed)
-    return fading(DRAWS, channel.SUBCARRIERS, generator).numpy().astype(np.complex64)
-
-
-def resolved(spec: str) -> str:
-    """A channel whose file is in the checkout, wherever the command runs."""
-    model, _, path = spec.partition(":")
-    return f"{model}:{ROOT / path}" if model == "tdl" and not Path(path).is_absolute() else spec
+    with channel_file(spec) as named:
+        drawn = channel.named(named)(DRAWS, channel.SUBCARRIERS, generator)
+    return drawn.numpy().astype(np.complex64)
 
 
 def over_wifi(
@@ -441,8 +471,12 @@ def time_bits(
     }
 
 
-def run_link(bundle: Bundle, images: Images, **options: Any) -> dict[str, Any]:
+def run_link(bundle: Bundle, images: Images, channel: str, **options: Any) -> dict[str, Any]:
     """The record of a run through the whole waveform.
+
+    Args:
+        bundle, images, options: as ``gnuradio.phydnn.link.run_link`` takes them.
+        channel: as :func:`channel_file` takes it.
 
     Raises:
         RunError: the blocks are not installed.
@@ -455,7 +489,8 @@ def run_link(bundle: Bundle, images: Images, **options: Any) -> dict[str, Any]:
             f"the GNU Radio blocks cannot be imported ({error}): run ./phydnn doctor"
         ) from error
     gr.logging().set_default_level(gr.log_levels.error)
-    record: dict[str, Any] = run(bundle, images, **options).record
+    with channel_file(channel) as named:
+        record: dict[str, Any] = run(bundle, images, channel=named, **options).record
     return record
 
 
@@ -485,8 +520,9 @@ def compare(point: Point, folder: Path) -> list[Row]:
 
     Args:
         point: of :func:`point`, and ``batches`` (images), ``frames`` (how many of them are timed)
-            and ``conditions``: for each name a ``channel`` and its ``snr_db``, and ``ideal`` where
-            Wi-Fi runs at 54 Mb/s and loses nothing.
+            and ``conditions``: for each name a ``channel`` and its ``snr_db``, or a ``scenario``
+            of testbed/scenarios, which has both, and ``ideal`` where Wi-Fi runs at 54 Mb/s and
+            loses nothing.
         folder: the point's.
 
     Returns:
@@ -502,6 +538,10 @@ def compare(point: Point, folder: Path) -> list[Row]:
     first = next(s.bundle for s in schemes if s.system == "phydnn")
     assert first is not None
     bits = [scheme for scheme in schemes if scheme.bundle is None]
+    conditions = {
+        name: condition | (of_scenario(condition["scenario"]) if "scenario" in condition else {})
+        for name, condition in point["conditions"].items()
+    }
     rows: list[Row] = []
     for batch in point["batches"]:
         x = repeated(images, batch).x
@@ -511,19 +551,19 @@ def compare(point: Point, folder: Path) -> list[Row]:
             (name, scheme.name): run_link(
                 scheme.bundle,
                 repeated(images, point["frames"] * batch),
-                channel=resolved(condition["channel"]),
+                condition["channel"],
                 snr_db=condition["snr_db"],
                 batch=batch,
                 seed=point["seed"],
             )
-            for name, condition in point["conditions"].items()
+            for name, condition in conditions.items()
             for scheme in schemes
             if scheme.bundle is not None
         }
         after = time_bits(bits, x, half)
-        for name, condition in point["conditions"].items():
+        for name, condition in conditions.items():
             loss = None
-            if not condition["ideal"]:
+            if not condition.get("ideal"):
                 draws = response(condition["channel"], point["seed"])
                 loss = waveform.mean_loss(draws, condition["snr_db"])
             found = []
@@ -535,8 +575,11 @@ def compare(point: Point, folder: Path) -> list[Row]:
                     what = _of_wifi(scheme, batch, host, loss)
                 else:
                     what = _of_link(scheme, batch, links[name, scheme.name])
-                place = {"condition": name, "batch": batch} | {
-                    key: condition[key] for key in ("channel", "snr_db")
+                place = {
+                    "condition": name,
+                    "batch": batch,
+                    "channel": condition.get("scenario", condition["channel"]),
+                    "snr_db": condition["snr_db"],
                 }
                 found.append(about(scheme, point, first) | place | what)
             base = next(row for row in found if row["system"] == "phydnn")
@@ -588,3 +631,38 @@ def _latency(host: dict[str, float], air_ms: float) -> Row:
         "air_ms": air_ms,
         "total_ms": whole + air_ms,
     }
+
+
+def bars(
+    axis: Axes, rows: list[Row], names: Sequence[str], series: Sequence[tuple[str, str, str]]
+) -> None:
+    """Horizontal bars on a logarithmic axis, a place a scheme from the top.
+
+    Args:
+        axis: to draw in.
+        rows: one a scheme.
+        names: the schemes' order.
+        series: key, colour and label of each bar at a place; those without a value are left out.
+    """
+    line = {row["scheme"]: row for row in rows}
+    height = 0.8 / len(series)
+    for i, (key, colour, label) in enumerate(series):
+        there = [n for n, name in enumerate(names) if line.get(name, {}).get(key)]
+        offset = (i - (len(series) - 1) / 2) * height
+        values = [line[names[n]][key] for n in there]
+        axis.barh(
+            [n + offset for n in there], values, 0.9 * height, color=colour, label=label, log=True
+        )
+    axis.set_yticks(range(len(names)), names)
+    axis.set_ylim(len(names) - 0.5, -0.5)
+    axis.grid(axis="y", visible=False)
+
+
+def note(axis: Axes, texts: Mapping[int, tuple[float, str]], room: float = 60) -> None:
+    """Writes beside bars: place to (value, text), and makes ``room`` on the right, as a factor."""
+    for place, (value, text) in texts.items():
+        axis.annotate(
+            text, (value, place), (3, 0), textcoords="offset points", va="center", fontsize=6.5
+        )
+    low, high = axis.get_xlim()
+    axis.set_xlim(low, high * room)
