@@ -107,7 +107,7 @@ class Control:
             return
         request = self._socket.recv_multipart()
         try:
-            reply = {"ok": True} | self._do(b"".join(request))
+            reply = {"ok": True} | self.do(b"".join(request))
         except InputError as error:
             reply = {"ok": False, "error": str(error)}
         try:
@@ -126,7 +126,7 @@ class Control:
                 record = json.loads(file.read(MAX_RECORD))
             changes = record["changes"]
             for change in changes:
-                self._do(json.dumps(change).encode())
+                self.do(json.dumps(change).encode())
         except OSError as error:
             raise InputError(f"{path} cannot be read: {error.strerror}") from error
         except InputError as error:
@@ -134,7 +134,12 @@ class Control:
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputError(f"{path} holds no 'changes' of an emulation") from error
 
-    def _do(self, request: bytes) -> dict[str, Any]:
+    def do(self, request: bytes) -> dict[str, Any]:
+        """Does what a request asks for; the fields of the answer.
+
+        Raises:
+            InputError: it asks for nothing that can be done.
+        """
         try:
             fields = json.loads(request[:MAX_MESSAGE])
         except (ValueError, RecursionError) as error:

@@ -21,11 +21,16 @@ from typing import Any
 
 import numpy as np
 import zmq
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from gnuradio import gr_unittest
 from phydnn import scenario as scenarios
 from phydnn.cli import main
+from phydnn.cli.emulate import build
+from phydnn.emulation import Control
+from phydnn.errors import InputError
 from phydnn.scenario import Node, Scenario
 
 KILLS = 10
@@ -397,6 +402,51 @@ class qa_cli_emulate(gr_unittest.TestCase):
             self.assertEqual(reply, {"ok": False, "error": "the request is not JSON"})
             for client in sockets:
                 client.close()
+
+    def test_fuzz_control(self) -> None:
+        """Whatever a request holds, the engine takes it or it is refused in a sentence."""
+        emulated = wire()
+        server = Control("", build(emulated), emulated)
+        self.addCleanup(server.close)
+        value = st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4)
+            | st.sampled_from(["device", "edge"]),
+            lambda inner: st.lists(inner, max_size=3),
+            max_leaves=6,
+        )  # fmt: skip
+        sound = {
+            "transmitter": st.just("device"),
+            "receiver": st.just("edge"),
+            "sample": st.integers(0, 1 << 40),
+            "gain_db": st.floats(-99, 0),
+            "delays_ns": st.just([0.0, 75.0]),
+            "gains_db": st.just([0.0, -3.0]),
+            "gains": st.just([[0.5, 0.5], [0.0, 0.1]]),
+        }
+        ends = ("transmitter", "receiver", "sample")
+        kinds = {"set_gain": ("gain_db",), "set_taps": ("delays_ns", "gains_db")}
+        good = [
+            st.fixed_dictionaries(
+                {"do": st.just(do)} | {name: sound[name] for name in ends + fields}
+            )
+            for do, fields in kinds.items()
+        ]
+        wrong = st.dictionaries(st.sampled_from(["do", *sound]), value, max_size=2)
+        request = st.tuples(st.one_of(good), wrong).map(lambda both: both[0] | both[1])
+        taken = 0
+
+        @settings(max_examples=300, deadline=None, derandomize=True)
+        @given(request)
+        def attempt(fields: Any) -> None:
+            nonlocal taken
+            try:
+                taken += "sample" in server.do(json.dumps(fields).encode())
+            except InputError as error:
+                self.assertNotIn("\n", str(error))
+
+        attempt()
+        self.assertEqual(len(server.changes), taken)
+        self.assertGreater(taken, 0)
 
     # What the command refuses, and what needs no engine
 
