@@ -353,7 +353,12 @@ def channel_file(spec: str) -> Iterator[str]:
 
 
 def of_scenario(name: str) -> Row:
-    """The first link of a scenario that ships, at time 0: its channel and its Es/N0."""
+    """The first link of a scenario that ships, at time 0.
+
+    Returns:
+        ``channel``; ``snr_db``, its Es/N0 over the band; and ``reference_db``, Es/N0 as channels
+        are told it, which is over the sum of the taps' powers, whatever the taps make of the band.
+    """
     from phydnn import scenario
 
     found = scenario.load(str(ROOT / "testbed" / "scenarios" / f"{name}.json"))
@@ -365,7 +370,9 @@ def of_scenario(name: str) -> Row:
         "gains": [[gain.real, gain.imag] for gain in gains[there]],
     }
     snr_db = float(found.snr_db()[transmitter, receiver])
-    return {"channel": f"tdl:{json.dumps(taps)}", "snr_db": snr_db}
+    spec = f"tdl:{json.dumps(taps)}"
+    band_db = 10 * float(np.log10(np.mean(np.abs(response(spec, 1)[0]) ** 2)))
+    return {"channel": spec, "snr_db": snr_db, "reference_db": snr_db - band_db}
 
 
 def response(spec: str, seed: int) -> NDArray[np.complex64]:
@@ -494,6 +501,71 @@ def run_link(bundle: Bundle, images: Images, channel: str, **options: Any) -> di
     return record
 
 
+def run_emulated(
+    bundle: Bundle, images: Images, scenario: str, batch: int, seed: int
+) -> dict[str, Any]:
+    """Images through the emulator itself, without its sockets: the scenario's first link.
+
+    Returns:
+        accuracy, accuracy_ci95 and n, images of lost frames counting as wrong, and frames_lost.
+
+    Raises:
+        RunError: the blocks are not installed, or have no emulator.
+    """
+    from phydnn import scenario as scenarios
+    from phydnn.bundle import open_session
+    from phydnn.cli.emulate import build
+    from phydnn.evaluate import score
+
+    found = scenarios.load(str(ROOT / "testbed" / "scenarios" / f"{scenario}.json"))
+    emulator = build(found, seed=seed)
+    import pmt
+
+    from gnuradio import blocks, gr, phydnn
+    from gnuradio.phydnn import pdus
+
+    assert images.y is not None
+    head = open_session(bundle.head_path, 1)
+    transmitter = phydnn.frame_transmitter(bundle_id=bundle.id, precoded=bundle.precoding)
+    sink, top = blocks.vector_sink_c(), gr.top_block()
+    top.connect(transmitter, sink)
+    post = transmitter.to_basic_block()._post
+    starts = range(0, len(images), batch)
+    for number, start in enumerate(starts):
+        slices = head.run(None, {"images": images.x[start : start + batch]})[0]
+        symbols = bundle.points[bundle.labels(slices)].ravel()
+        about_frame = pdus.put(pmt.make_dict(), frame_number=number)
+        post(pmt.intern("symbols"), pmt.cons(about_frame, phydnn.to_vector(symbols)))
+    post(pmt.intern("system"), pmt.cons(pmt.intern("done"), pmt.from_long(1)))
+    top.run()
+    sent = np.array(sink.data(), np.complex64)
+
+    transmitter_node, receiver_node = found.links()[0]
+    quiet = np.zeros(waveform.PREAMBLE, np.complex64)  # so that the last frame is seen whole
+    given: list[NDArray[np.complex64] | None] = [None] * len(found.nodes)
+    given[transmitter_node] = np.concatenate([sent, quiet])
+    received = emulator.run(given)[receiver_node]
+
+    source, sorter, top = blocks.vector_source_c(received), blocks.message_debug(), gr.top_block()
+    edge = phydnn.edge(bundle, sample_rate=found.sample_rate_hz, max_uses=batch * bundle.uses)
+    top.connect(source, edge)
+    # The tail has a thread of its own, which would outlive a flowgraph whose samples have ended.
+    top.msg_connect(edge.demapper, "slices", sorter, "store")
+    top.run()
+    tail = open_session(bundle.tail_path, 1)
+    predicted = np.full(len(images), -1, np.int64)
+    for i in range(sorter.num_messages()):
+        metadata, slices = pdus.parts(sorter.get_message(i))
+        start = batch * pdus.get(metadata, "frame_number", len(starts))
+        if slices is not None and len(slices) and start < len(images):
+            values = slices.reshape(-1, bundle.uses, bundle.dim)
+            logits = tail.run(None, {"slices": values})[0]
+            predicted[start : start + len(values)] = logits.argmax(1)
+    lost = sum(bool((predicted[start : start + batch] < 0).all()) for start in starts)
+    right = int((predicted == images.y).sum())
+    return {**score(right, len(images)), "frames_lost": lost / len(starts)}
+
+
 def repeated(images: Images, count: int) -> Images:
     """As many images, from the first on and round again."""
     return images.take(np.arange(count) % len(images))
@@ -521,8 +593,8 @@ def compare(point: Point, folder: Path) -> list[Row]:
     Args:
         point: of :func:`point`, and ``batches`` (images), ``frames`` (how many of them are timed)
             and ``conditions``: for each name a ``channel`` and its ``snr_db``, or a ``scenario``
-            of testbed/scenarios, which has both, and ``ideal`` where Wi-Fi runs at 54 Mb/s and
-            loses nothing.
+            of testbed/scenarios, which has both (timed through the channel block, and scored
+            through the emulator), and ``ideal`` where Wi-Fi runs at 54 Mb/s and loses nothing.
         folder: the point's.
 
     Returns:
@@ -552,7 +624,7 @@ def compare(point: Point, folder: Path) -> list[Row]:
                 scheme.bundle,
                 repeated(images, point["frames"] * batch),
                 condition["channel"],
-                snr_db=condition["snr_db"],
+                snr_db=condition.get("reference_db", condition["snr_db"]),
                 batch=batch,
                 seed=point["seed"],
             )
@@ -565,7 +637,8 @@ def compare(point: Point, folder: Path) -> list[Row]:
             loss = None
             if not condition.get("ideal"):
                 draws = response(condition["channel"], point["seed"])
-                loss = waveform.mean_loss(draws, condition["snr_db"])
+                reference_db = condition.get("reference_db", condition["snr_db"])
+                loss = waveform.mean_loss(draws, reference_db)
             found = []
             for scheme in schemes:
                 if scheme.bundle is None:
@@ -575,6 +648,8 @@ def compare(point: Point, folder: Path) -> list[Row]:
                     what = _of_wifi(scheme, batch, host, loss)
                 else:
                     what = _of_link(scheme, batch, links[name, scheme.name])
+                    if "scenario" in condition:
+                        what |= _emulated(scheme.bundle, images, condition, batch, point)
                 place = {
                     "condition": name,
                     "batch": batch,
@@ -620,6 +695,24 @@ def _of_link(scheme: Scheme, batch: int, record: dict[str, Any]) -> Row:
         "accuracy": record["accuracy"],
         "ci95": record["accuracy_ci95"],
         "n": record["n"],
+    }
+
+
+def _emulated(bundle: Bundle, images: Images, condition: Row, batch: int, point: Point) -> Row:
+    """What the emulator makes of the images that were timed through the channel block."""
+    found = run_emulated(
+        bundle,
+        repeated(images, point["frames"] * batch),
+        condition["scenario"],
+        batch,
+        point["seed"],
+    )
+    return {
+        "carrier": "waveform, emulator",
+        "frames_lost": found["frames_lost"],
+        "accuracy": found["accuracy"],
+        "ci95": found["accuracy_ci95"],
+        "n": found["n"],
     }
 
 

@@ -209,6 +209,9 @@ def test_scenarios_as_channels() -> None:
     assert near["snr_db"] - far["snr_db"] == pytest.approx(40)
     drawn = compared.response(near["channel"], 1)
     assert drawn.shape == (compared.DRAWS, 448)
+    # What reaches the band is what the scenario says: its taps' powers alone are not.
+    band_db = 10 * np.log10(np.mean(np.abs(drawn[0]) ** 2))
+    assert near["reference_db"] + band_db == pytest.approx(near["snr_db"])
     # Static: every draw is the same.
     np.testing.assert_array_equal(drawn[0], drawn[-1])
     assert compared.response(compared.NLOS, 1).std(0).min() > 0.1
