@@ -29,8 +29,12 @@ import importlib.resources
 import io
 import json
 import math
+import os
+import resource
 import struct
+import subprocess
 import sys
+import tempfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -50,6 +54,9 @@ MAX_BINARY = 128 * MEBIBYTE
 MAX_NODES, MAX_TAPS, MAX_TIMES = 64, 64, 100_000
 MAX_VALUES = 1 << 22
 """Most taps of all links at all times: each takes 24 bytes here, and the emulator's as much."""
+
+ARRAYS = ("times_s", "delays_ns", "gains", "doppler_hz", "coordinates_m")
+READ_SECONDS, READ_CPU_SECONDS, READ_MEMORY = 120.0, 10, 4 << 30
 
 MCHEM_TAPS, MCHEM_LINE_NS = 4, 5120.0
 PORT = 5550
@@ -155,7 +162,7 @@ class Scenario:
             raise InputError(
                 f"'coordinates_m' has shape {self.coordinates_m.shape}, not {(times, count, 3)}"
             )
-        for name in ("times_s", "delays_ns", "gains", "doppler_hz", "coordinates_m"):
+        for name in ARRAYS:
             array = getattr(self, name)
             if array is not None and not np.isfinite(array).all():
                 raise InputError(f"'{name}' holds a value that is not a finite number")
@@ -445,7 +452,7 @@ def load(path_or_name: str) -> Scenario:
         InputError: there is none, or the file is wrong; the message names the file.
     """
     path = find(path_or_name)
-    readers = {".json": _read_json, ".h5": _read_hdf5, ".hdf5": _read_hdf5, ".mat": _read_mat}
+    readers = {".json": _read_json, ".h5": _isolated, ".hdf5": _isolated, ".mat": _isolated}
     reader = _read_cast if path.is_dir() else readers.get(path.suffix.lower())
     if reader is None:
         raise InputError(
@@ -698,7 +705,55 @@ def _to_json(scenario: Scenario) -> bytes:
     return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
 
 
-# HDF5
+# HDF5 and MATLAB files are read in a process of their own: a damaged file makes the libraries for
+# them crash (loadmat of scipy 1.17) or loop for ever (libhdf5 1.14).
+
+
+def _isolated(path: Path) -> Scenario:
+    package = str(Path(__file__).resolve().parents[1])
+    command = [sys.executable, "-c", "from phydnn.scenario import _child; _child()", str(path)]
+    paths = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
+    with tempfile.TemporaryFile() as answer:
+        try:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=answer,
+                stderr=subprocess.PIPE,
+                timeout=READ_SECONDS,
+                env=os.environ | {"PYTHONPATH": paths},
+            )
+        except subprocess.TimeoutExpired as error:
+            raise InputError(f"it is damaged: reading it took over {READ_SECONDS:g} s") from error
+        if done.returncode == 2:
+            raise InputError(done.stderr.decode(errors="replace").strip())
+        if done.returncode:
+            raise InputError("it is damaged: what reads it crashed, or found no end")
+        answer.seek(0)
+        arrays = dict(np.load(answer, allow_pickle=False))
+    fields = _parse_json(str(arrays.pop("scenario")))
+    _validate(fields)
+    doppler, coordinates = arrays["doppler_hz"], arrays.get("coordinates_m")
+    return _build(
+        fields, arrays["times_s"], arrays["delays_ns"], arrays["gains"], doppler, coordinates
+    )
+
+
+def _child() -> None:
+    """Reads the file that the command line names; the scenario goes to standard output."""
+    resource.setrlimit(resource.RLIMIT_AS, (READ_MEMORY, READ_MEMORY))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (READ_MEMORY, READ_MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (READ_CPU_SECONDS, READ_CPU_SECONDS))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    path = Path(sys.argv[1])
+    try:
+        read = _read_mat(path) if path.suffix.lower() == ".mat" else _read_hdf5(path)
+    except (InputError, OSError, MemoryError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        print(reason or "it takes more memory than is allowed", file=sys.stderr)
+        sys.exit(2)
+    arrays = {name: getattr(read, name) for name in ARRAYS if getattr(read, name) is not None}
+    np.savez(sys.stdout.buffer, scenario=np.array(json.dumps(read._header())), **arrays)
 
 
 def _read_hdf5(path: Path) -> Scenario:
@@ -753,7 +808,7 @@ def _to_hdf5(scenario: Scenario) -> bytes:
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         file.attrs["scenario"] = json.dumps(scenario._header(), allow_nan=False)
-        for name in ("times_s", "delays_ns", "gains", "doppler_hz", "coordinates_m"):
+        for name in ARRAYS:
             if (array := getattr(scenario, name)) is not None:
                 file.create_dataset(name, data=array, compression="gzip", shuffle=True)
     return buffer.getvalue()
@@ -884,7 +939,7 @@ def _cell_matrix(matrix: NDArray[Any]) -> tuple[FloatArray, ComplexArray]:
 
 
 def _cell(cell: Any) -> tuple[FloatArray, ComplexArray] | None:
-    """Delays and gains of a cell: a structure, or a matrix of a column (or row) each; or None."""
+    """Delays and gains of a cell: a structure, a cell of two, or a matrix; or None."""
     with contextlib.suppress(ValueError, IndexError, TypeError):
         if isinstance(cell, np.ndarray) and cell.size == 0:
             return np.zeros(1), np.zeros(1, np.complex128)
@@ -893,6 +948,8 @@ def _cell(cell: Any) -> tuple[FloatArray, ComplexArray] | None:
         if getattr(cell, "dtype", np.dtype(float)).names is not None:
             element = cell.reshape(-1)[0] if isinstance(cell, np.ndarray) else cell
             delay, iq = element["delay"], element["iq"]
+        elif isinstance(cell, np.ndarray) and cell.dtype.kind == "O" and cell.size == 2:
+            delay, iq = cell.reshape(-1)
         elif isinstance(cell, np.ndarray) and cell.ndim == 2 and 2 in cell.shape:
             delay, iq = cell if cell.shape[1] != 2 else cell.T
             delay = delay.real

@@ -25,7 +25,6 @@ from phydnn.errors import InputError
 from phydnn.scenario import Node, Scenario
 
 FUZZ = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-ARRAYS = ("times_s", "delays_ns", "gains", "doppler_hz", "coordinates_m")
 HERE = Path(__file__).resolve().parents[3] / "testbed" / "scenarios"
 
 
@@ -62,7 +61,7 @@ def some(times: int = 3, nodes: int = 2, taps: int = 3, seed: int = 1) -> Scenar
 def same(a: Scenario, b: Scenario) -> None:
     for field in dataclasses.fields(Scenario):
         mine, other = getattr(a, field.name), getattr(b, field.name)
-        if field.name in ARRAYS:
+        if field.name in scenarios.ARRAYS:
             np.testing.assert_array_equal(mine, other, field.name)
         else:
             assert mine == other, field.name
@@ -372,10 +371,10 @@ def test_fuzz_json(data: st.DataObject) -> None:
         np.testing.assert_array_equal(again.gains, read.gains[..., : again.gains.shape[3]])
 
 
-@FUZZ
+@settings(FUZZ, max_examples=12)
 @given(st.data())
 def test_fuzz_bytes(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
-    """A few bytes of any form changed, or the end cut off."""
+    """A few bytes of any form changed, or the end cut off: read, or one sentence; never a crash."""
     suffix = data.draw(st.sampled_from([".json", ".h5", ".mat"]))
     folder = tmp_path_factory.getbasetemp() / "fuzz"
     folder.mkdir(exist_ok=True)
@@ -384,13 +383,24 @@ def test_fuzz_bytes(tmp_path_factory: pytest.TempPathFactory, data: st.DataObjec
     raw = bytearray(path.read_bytes())
     for _ in range(data.draw(st.integers(1, 4))):
         raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
-    path.write_bytes(
-        raw[: data.draw(st.integers(0, len(raw)))] if data.draw(st.booleans()) else raw
-    )
+    end = data.draw(st.integers(0, len(raw))) if data.draw(st.booleans()) else len(raw)
+    path.write_bytes(raw[:end])
     try:
         scenarios.load(str(path))
     except InputError as error:
-        assert str(path) in str(error)
+        assert str(path) in str(error) and "\n" not in str(error)
+
+
+def test_reader_that_crashes_or_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.h5"
+    scenarios.save(some(), path)
+    with monkeypatch.context() as patch:
+        patch.setattr(scenarios, "READ_SECONDS", 0.001)
+        with pytest.raises(InputError, match=r"it is damaged: reading it took over 0\.001 s"):
+            scenarios.load(str(path))
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    with pytest.raises(InputError, match="it is damaged: what reads it crashed"):
+        scenarios.load(str(path))
 
 
 # HDF5
@@ -404,7 +414,7 @@ def test_wrong_hdf5(tmp_path: Path) -> None:
         with h5py.File(path, "r+") as file:
             change(file)
         with pytest.raises(InputError, match=sentence):
-            scenarios.load(str(path))
+            scenarios._read_hdf5(path)
 
     def replaced(name: str, **options: Any) -> Callable[[Any], None]:
         def change(file: Any) -> None:
@@ -471,7 +481,7 @@ def write_mat(path: Path, **variables: Any) -> str:
 
 
 def test_mat_as_documented(tmp_path: Path) -> None:
-    """Structures, 4 x 2 matrices in a cell, and path gains in dB."""
+    """Structures, 4 x 2 matrices, cells of two vectors, and path gains in dB."""
     read = scenarios.load(write_mat(tmp_path / "1.mat", chMatrix=cells(times=2), time=[0, 1000]))
     np.testing.assert_allclose(read.delays_ns[1, 0, 1], [1, 200, 0, 0])
     np.testing.assert_array_equal(read.gains[1, 0, 1], [1, 0.5j, 0, 0])
@@ -482,6 +492,12 @@ def test_mat_as_documented(tmp_path: Path) -> None:
     other = scenarios.load(write_mat(tmp_path / "2.mat", chMatrix=matrix, time=[0.0]))
     np.testing.assert_array_equal(other.gains[0], read.gains[0])
     np.testing.assert_allclose(other.delays_ns[0], read.delays_ns[0])
+    pair = np.empty((1, 2), object)
+    pair[0, 0], pair[0, 1] = np.array([1e-9, 2e-7, 0, 0]), np.array([1, 0.5j, 0, 0])
+    for index in np.ndindex(matrix.shape):
+        matrix[index] = pair
+    nested = scenarios.load(write_mat(tmp_path / "4.mat", chMatrix=matrix))
+    np.testing.assert_array_equal(nested.gains, other.gains)
     static = np.array([[0.0, -6], [-20, -np.inf]])
     third = scenarios.load(write_mat(tmp_path / "3 static.mat", chMatrix=static))
     np.testing.assert_allclose(third.gains[0, ..., 0], [[1, 10**-0.3], [0.1, 0]])
@@ -510,8 +526,9 @@ def test_mat_as_documented(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_mat(tmp_path: Path, variables: Any, sentence: str) -> None:
+    write_mat(tmp_path / "a.mat", **variables)
     with pytest.raises(InputError, match=sentence):
-        scenarios.load(write_mat(tmp_path / "a.mat", **variables))
+        scenarios._read_mat(tmp_path / "a.mat")
 
 
 def test_mat_bomb_and_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -522,10 +539,10 @@ def test_mat_bomb_and_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     bomb = zlib.compress(bytes(scenarios.MAX_BINARY + 1), 9)
     path.write_bytes(raw[:128] + struct.pack("<II", 15, len(bomb)) + bomb)
     with pytest.raises(InputError, match="larger than 1048576 bytes when inflated"):
-        scenarios.load(str(path))
+        scenarios._read_mat(path)
     path.write_bytes(b"MATLAB 7.3 MAT-file".ljust(512) + b"\x89HDF\r\n\x1a\n")
     with pytest.raises(InputError, match="save it with -v7"):
-        scenarios.load(str(path))
+        scenarios._read_mat(path)
 
 
 # CaST's CSV files
