@@ -40,8 +40,9 @@ int zmq_source_impl::work(int noutput_items,
                     break;
                 // Not for long: the scheduler cannot stop a block that waits.
                 std::vector<zmq::pollitem_t> items;
-                d_client.poll_on(items);
-                kernels::wait_on(items, items.empty() ? 5ms : 50ms);
+                kernels::wait_on(
+                    items,
+                    std::min<std::chrono::milliseconds>(d_client.poll_on(items), 50ms));
                 d_client.ask();
                 if (!d_client.receive(d_reply))
                     break;

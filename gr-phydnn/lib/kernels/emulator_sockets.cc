@@ -21,7 +21,8 @@ using namespace std::chrono_literals;
 using clock = std::chrono::steady_clock;
 using sample = std::complex<float>;
 
-constexpr auto longest_wait = 20ms; // of the loop, which has to look for stop()
+// Of the loop, which has to look for stop().
+constexpr std::chrono::milliseconds longest_wait = 20ms;
 constexpr std::size_t queue_blocks = 2;
 constexpr std::size_t most_changes = 4096; // that status() names
 
@@ -367,14 +368,15 @@ void emulator::implementation::look_for_dead(clock::time_point now)
 void emulator::implementation::sleep(std::unique_lock<std::mutex>& lock)
 {
     std::vector<zmq::pollitem_t> items;
+    std::chrono::milliseconds longest = longest_wait;
     for (std::size_t i = 0; i < nodes.size(); i++) {
         if (nodes[i].client && kernel.waiting(i) < queue)
-            nodes[i].client->poll_on(items);
+            longest = std::min(longest, nodes[i].client->poll_on(items));
         if (nodes[i].server)
             nodes[i].server->poll_on(items);
     }
     lock.unlock();
-    kernels::wait_on(items, longest_wait);
+    kernels::wait_on(items, longest);
     lock.lock();
 }
 

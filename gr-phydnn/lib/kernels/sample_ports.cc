@@ -21,9 +21,10 @@ constexpr std::size_t most_waiting = 16;     // requests, of all other clients t
 constexpr unsigned most_asked = 2;           // requests under way
 constexpr int most_unread = 4;               // replies: a peer may send what none asked
 constexpr int socket_buffer = 4 << 20;       // bytes: what the kernel may hold
-constexpr auto handshake = 2000ms;           // for a peer that accepts and says nothing
-constexpr auto between_attempts = 20ms;      // to connect
-constexpr auto after_empty_reply = 1ms; // a peer that has nothing is not asked at once
+using std::chrono::milliseconds;
+constexpr milliseconds handshake = 2000ms; // for a peer that accepts and says nothing
+constexpr milliseconds between_attempts = 20ms; // to connect
+constexpr milliseconds after_empty_reply = 1ms; // by a peer with nothing to send
 
 zmq::message_t byte_message(unsigned char byte) { return { &byte, 1 }; }
 
@@ -131,7 +132,9 @@ void sample_server::take_events()
 {
     event e{};
     while (next_event(d_events, e)) {
-        if (e.kind == ZMQ_EVENT_DISCONNECTED)
+        if (e.kind == ZMQ_EVENT_ACCEPTED)
+            d_open.insert(e.value);
+        else if (e.kind == ZMQ_EVENT_DISCONNECTED)
             drop_connection(e.value);
     }
     d_counts.connected = !d_owner.empty();
@@ -139,6 +142,7 @@ void sample_server::take_events()
 
 void sample_server::drop_connection(int descriptor)
 {
+    d_open.erase(descriptor);
     const auto gone = [&](const request& r) { return r.descriptor == descriptor; };
     if (descriptor != d_owner_descriptor) {
         d_others.erase(std::remove_if(d_others.begin(), d_others.end(), gone),
@@ -213,6 +217,8 @@ std::size_t sample_server::wanted()
         // What happened before this request arrived has to be known before it is judged:
         // descriptors are used again.
         take_events();
+        if (d_open.count(r.descriptor) == 0)
+            continue; // its client has gone since
         if (body_size != 1 && body_size != 4) {
             d_counts.refused++;
             if (!r.envelope.empty())
@@ -307,6 +313,7 @@ void sample_client::open()
     d_socket = std::move(socket);
     d_events = std::move(events);
     d_ready = d_ended = d_blocked = false;
+    d_may_ask = most_asked;
     d_asked = 0;
     d_due = clock::now() + handshake;
 }
@@ -365,7 +372,9 @@ bool sample_client::receive(zmq::message_t& samples)
         if (!sound) {
             d_counts.refused++;
         } else if (samples.size() == 0) {
-            d_ask_from = clock::now() + after_empty_reply;
+            if (d_may_ask == 1)
+                d_ask_from = clock::now() + after_empty_reply;
+            d_may_ask = 1;
         } else {
             d_counts.samples += samples.size() / sizeof(sample);
             d_counts.requests++;
@@ -390,7 +399,7 @@ void sample_client::ask()
     }
     if (d_ended || (d_asked == 0 && clock::now() < d_ask_from))
         return;
-    while (d_asked < most_asked) {
+    while (d_asked < d_may_ask) {
         d_blocked = !d_socket.send(zmq::message_t(),
                                    zmq::send_flags::sndmore | zmq::send_flags::dontwait);
         if (d_blocked)
@@ -400,13 +409,14 @@ void sample_client::ask()
     }
 }
 
-void sample_client::poll_on(std::vector<zmq::pollitem_t>& items)
+milliseconds sample_client::poll_on(std::vector<zmq::pollitem_t>& items)
 {
     if (!d_socket)
-        return;
+        return between_attempts;
     const short wanted = d_blocked ? ZMQ_POLLIN | ZMQ_POLLOUT : ZMQ_POLLIN;
     items.push_back({ d_socket.handle(), 0, wanted, 0 });
     items.push_back({ d_events.handle(), 0, ZMQ_POLLIN, 0 });
+    return clock::now() < d_ask_from ? after_empty_reply : handshake;
 }
 
 } // namespace kernels

@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -93,6 +94,7 @@ private:
     std::deque<request> d_others;   // of clients that wait for their turn
     std::string d_owner;            // address of the client that is served; "": none
     int d_owner_descriptor = -1;
+    std::set<int> d_open; // connections, by their descriptors
     port_counts d_counts;
 };
 
@@ -100,7 +102,8 @@ private:
  * \brief The receiving end of a stream of samples: asks for them.
  *
  * Speaks to a sample_server, to srsRAN's transmitters and to GNU Radio's rep_sink. Keeps
- * two requests under way, so that the next reply is on its way while the last is used. A
+ * two requests under way, so that the next reply is on its way while the last is used;
+ * but one with a peer that has nothing to say to a second, as GNU Radio's. A
  * connection that ends is made anew, for as long as it takes, and its unanswered requests
  * are sent again: no reply is asked for twice.
  *
@@ -133,8 +136,11 @@ public:
     /*! \brief Opens and closes connections, and sends the requests that are due. */
     void ask();
 
-    /*! \brief Adds the sockets on which ask() or receive() may get on. */
-    void poll_on(std::vector<zmq::pollitem_t>& items);
+    /*!
+     * \brief Adds the sockets on which ask() or receive() may get on.
+     * \return How long to wait for them at most: no socket tells when a pause is over.
+     */
+    std::chrono::milliseconds poll_on(std::vector<zmq::pollitem_t>& items);
 
     const port_counts& counts() const { return d_counts; }
 
@@ -153,6 +159,7 @@ private:
     bool d_ready = false;    // the handshake is done
     bool d_ended = false;    // the connection is closed; replies may be left to read
     bool d_blocked = false;  // a request waits for the socket
+    unsigned d_may_ask = 1;  // requests under way, at most
     unsigned d_asked = 0;    // requests without an answer
     clock::time_point d_due; // next attempt; or, while connecting, when to give it up
     clock::time_point d_ask_from; // no request before: the last reply was empty

@@ -541,7 +541,7 @@ class TestSockets(gr_unittest.TestCase):
     def test_a_client_that_connects_twice(self) -> None:
         nodes, ports = self.one_way()
         x = gaussian(200_000)
-        emulator = make(*taps([(0, 1)]), nodes=nodes)
+        emulator = make(*taps([(0, 1)]), nodes=nodes, block=10_000)
         with (
             running(emulator),
             Feed(x, ports[0], [5000]),
