@@ -168,8 +168,8 @@ class qa_simulator(gr_unittest.TestCase):
         """The results of a command beside the simulator; a trial that does not count is repeated.
 
         On a machine that is too slow for it the simulator breaks, loses samples, which voids a
-        trial as it does with a radio, or tears bursts apart: a radio reports that as an underrun, it
-        does not. But where each trial lost most of its frames, something else is wrong.
+        trial as it does with a radio, or tears bursts apart, which a radio would report as
+        underruns. But where a trial lost most of its frames, something else is wrong.
         """
         assert SIMULATOR is not None
         out = self.folder / "out.json"

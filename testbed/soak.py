@@ -1,0 +1,152 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 the gr-phydnn authors
+"""Device, emulator and edge for an hour: is every sample there, and does memory stay flat?
+
+    .venv/bin/python testbed/soak.py --minutes 60 --out soak
+
+It times one pass over the data set first, to know how many make up the time. OUT gets what each
+process counted, their memory every few seconds (``memory.csv``), and the verdict (``soak.json``).
+Exit status 1 where a sample or a frame is missing, or memory grew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import math
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from phydnn.results import provenance, write_json
+
+EVERY_S = 2.0
+GROWTH = 1.05
+"""Most that the last quarter's memory may be of the second quarter's; the first warms up."""
+NAMES = ("emulator", "edge", "device")
+
+
+def main() -> int:
+    """Runs the soak; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--bundle", default="phydnn-resnet20-digits")
+    parser.add_argument("--data", default="digits")
+    parser.add_argument("--scenario", default="two_nodes")
+    parser.add_argument("--out", type=Path, default=Path("soak"))
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    once, _ = soak(options, 1)
+    passes = max(1, math.ceil(60 * options.minutes / once["edge"]["seconds"]))
+    counted, memory = soak(options, passes)
+    verdict = judge(counted, memory) | {"passes": passes} | provenance()
+    write_json(options.out / "soak.json", verdict)
+    print(json.dumps(verdict, indent=2))
+    return 0 if verdict["samples_equal"] and verdict["memory_flat"] else 1
+
+
+def soak(
+    options: argparse.Namespace, passes: int
+) -> tuple[dict[str, Any], dict[str, list[tuple[float, float]]]]:
+    """What each process counted, and its memory in MiB over the seconds."""
+    what = ("--bundle", options.bundle, "--data", options.data, "--passes", str(passes))
+    arguments = {
+        "emulator": ("emulate", options.scenario),
+        "edge": ("rx", *what),
+        "device": ("tx", *what),
+    }
+    files = {name: options.out / f"{name}.json" for name in NAMES}
+    processes = {}
+    try:
+        for name in NAMES:
+            words = (sys.executable, "-m", "phydnn", *arguments[name], "--json", str(files[name]))
+            with (options.out / f"{name}.log").open("w") as log:
+                processes[name] = subprocess.Popen(words, stdout=log, stderr=log)
+        memory = watch(processes, options.out / "memory.csv")
+        processes["emulator"].send_signal(signal.SIGTERM)
+        for name, process in processes.items():
+            if process.wait(timeout=60):
+                sys.exit(f"the {name} failed: see {options.out / name}.log")
+    finally:
+        for process in processes.values():
+            process.kill()
+    return {name: json.loads(file.read_text()) for name, file in files.items()}, memory
+
+
+def watch(
+    processes: dict[str, subprocess.Popen[bytes]], table: Path
+) -> dict[str, list[tuple[float, float]]]:
+    """Notes each process's memory until both ends have ended."""
+    memory: dict[str, list[tuple[float, float]]] = {name: [] for name in processes}
+    started = time.monotonic()
+    with table.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["seconds", *(f"{name}_mib" for name in processes)])
+        while any(processes[name].poll() is None for name in ("edge", "device")):
+            if processes["emulator"].poll() is not None:
+                break
+            now = time.monotonic() - started
+            row = [resident(process) for process in processes.values()]
+            for name, mib in zip(processes, row, strict=True):
+                if mib is not None:
+                    memory[name].append((now, mib))
+            writer.writerow([f"{now:.1f}", *("" if mib is None else f"{mib:.1f}" for mib in row)])
+            file.flush()
+            time.sleep(EVERY_S)
+    return memory
+
+
+def resident(process: subprocess.Popen[bytes]) -> float | None:
+    """A process's resident memory in MiB; None once it has ended."""
+    try:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+    except OSError:
+        return None
+    sizes = [line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:")]
+    return int(sizes[0]) / 1024 if sizes else None
+
+
+def judge(counted: dict[str, Any], memory: dict[str, list[tuple[float, float]]]) -> dict[str, Any]:
+    """Whether all that was sent has come, and whether memory stayed flat."""
+    device, edge, emulator = (counted[name] for name in ("device", "edge", "emulator"))
+    nodes = {node["name"]: node for node in emulator["nodes"]}
+    samples = {
+        "on_air": device["samples_on_air"],
+        "served": device["samples_served"],
+        "into_emulator": nodes["device"]["samples_in"],
+        "out_of_emulator": nodes["edge"]["samples_out"],
+        "received": edge["samples_received"],
+    }
+    grown = {}
+    for name, points in memory.items():
+        quarter = len(points) // 4
+        if quarter:
+            early = statistics.median(mib for _, mib in points[quarter : 2 * quarter])
+            late = statistics.median(mib for _, mib in points[-quarter:])
+            grown[name] = {"second_quarter_mib": early, "last_quarter_mib": late}
+    return {
+        "minutes": edge["seconds"] / 60,
+        "images": edge["n"],
+        "images_per_s": edge["n"] / edge["seconds"],
+        "samples_per_s": samples["received"] / edge["seconds"],
+        "accuracy": edge.get("accuracy"),
+        "frames_sent": device["frames_sent"],
+        "frames_lost": edge["frames_lost"],
+        "samples": samples,
+        "samples_equal": len(set(samples.values())) == 1,
+        "memory": grown,
+        "memory_flat": all(
+            size["last_quarter_mib"] <= GROWTH * size["second_quarter_mib"]
+            for size in grown.values()
+        ),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
