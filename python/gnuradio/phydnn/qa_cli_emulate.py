@@ -52,7 +52,7 @@ context = zmq.Context()
 with open(sys.argv[2], "ab", buffering=0) as file:
     while True:
         socket = context.socket(zmq.REQ)
-        socket.linger, socket.rcvtimeo = 0, 300
+        socket.linger, socket.rcvtimeo = 0, int(sys.argv[3])
         socket.connect(sys.argv[1])
         try:
             while True:
@@ -67,7 +67,8 @@ with open(sys.argv[2], "ab", buffering=0) as file:
             socket.close()
 """
 """A node that appends to a file the life, first number and length of each run that it receives,
-and asks anew when nothing comes. Zeros, which stand for a dead sender, are runs of life 0."""
+and asks anew when nothing comes for so many milliseconds. Zeros, which stand for a dead sender, are
+runs of life 0."""
 
 
 def wire() -> Scenario:
@@ -115,8 +116,8 @@ class qa_cli_emulate(gr_unittest.TestCase):
     def send(self, life: int) -> subprocess.Popen[str]:
         return self.start("-c", SENDER, self.device, life)
 
-    def receive(self) -> subprocess.Popen[str]:
-        return self.start("-c", RECEIVER, self.edge, self.folder / "received")
+    def receive(self, patience_ms: int = -1) -> subprocess.Popen[str]:
+        return self.start("-c", RECEIVER, self.edge, self.folder / "received", patience_ms)
 
     def emulate(self, scenario: object, *options: object) -> subprocess.Popen[str]:
         return self.start(
@@ -221,7 +222,7 @@ class qa_cli_emulate(gr_unittest.TestCase):
             _, starts, lengths = runs[runs[:, 0] == life].T
             np.testing.assert_array_equal(starts, (np.cumsum(lengths) - lengths) % 2**24)
         self.assertTrue((np.diff(runs[runs[:, 0] > 0, 0]) >= 0).all())
-        self.assertEqual(counts["nodes"][0]["reconnects"], KILLS)
+        self.assertGreaterEqual(counts["nodes"][0]["reconnects"], KILLS)
         return counts
 
     def test_sender_killed_ten_times_zero(self) -> None:
@@ -251,13 +252,13 @@ class qa_cli_emulate(gr_unittest.TestCase):
         self.more("samples")
         counts = self.stop(emulator)
         self.assertGreater(counts["nodes"][1]["lost"], 0)
-        self.assertEqual(counts["nodes"][1]["reconnects"], KILLS)
+        self.assertGreaterEqual(counts["nodes"][1]["reconnects"], KILLS)
         self.assertEqual(counts["nodes"][0]["zero_filled"], 0)
 
     def test_emulator_killed_ten_times(self) -> None:
         """The nodes go on with the next one; samples stay in order, some lost with the killed."""
         path = self.wire()
-        sender, receiver = self.send(1), self.receive()
+        sender, receiver = self.send(1), self.receive(1000)
         for _ in range(KILLS):
             emulator = self.emulate(path)
             self.more("samples")
@@ -270,7 +271,9 @@ class qa_cli_emulate(gr_unittest.TestCase):
         self.assertIsNone(receiver.poll())
         _, starts, lengths = self.runs().T
         steps = (starts[1:] - starts[:-1] - lengths[:-1]) % 2**24
-        self.assertEqual(int((steps != 0).sum()), KILLS)
+        self.assertLess(steps.max(), 2**23)
+        # A reply on its way to a receiver that has just lost its patience is lost, too.
+        self.assertTrue(KILLS <= (steps != 0).sum() <= 2 * KILLS)
 
     def test_fail(self) -> None:
         emulator = self.emulate(self.wire(), "--dead-peer", "fail", "--timeout", 0.1)
