@@ -277,8 +277,10 @@ public:
         for (std::size_t t = 0; t < times; t++)
             for (std::size_t k = 0; k < d_count; k++) {
                 const std::size_t i = t * d_count + k;
-                const auto held = static_cast<std::size_t>(d_delays[i] * d_rate);
                 const double delay = d_delays[i] * d_rate;
+                const double grid_error = d_mchem ? d_rate * mchem_grid / 2 : 0;
+                const auto held =
+                    static_cast<std::size_t>(std::max(0.0, delay - grid_error));
                 const bool moves =
                     (t > 0 && d_delays[i - d_count] != d_delays[i]) ||
                     (t + 1 < times && d_delays[i + d_count] != d_delays[i]);
@@ -408,11 +410,43 @@ private:
         }
     }
 
+    /*! The millisecond of MCHEM's that holds sample first. */
+    void start_period(std::uint64_t first, weights_memory& weights)
+    {
+        const double period = d_rate * mchem_period;
+        auto turn = static_cast<std::uint64_t>(static_cast<double>(first) / period);
+        while (sample_at(static_cast<double>(turn + 1) * period) <= first)
+            turn++;
+        while (sample_at(static_cast<double>(turn) * period) > first)
+            turn--;
+        d_begin = sample_at(static_cast<double>(turn) * period);
+        d_end = sample_at(static_cast<double>(turn + 1) * period);
+        std::vector<tap> taps;
+        find_segment(d_begin);
+        line_at(d_begin, taps);
+        fade(d_begin, taps);
+        hold_to_mchem(taps);
+        build(taps, weights);
+    }
+
+    /*! The last time at or before sample n; the first where there is none. */
+    void find_segment(std::uint64_t n)
+    {
+        const auto position = static_cast<double>(n);
+        while (d_segment > 0 && position < d_positions[d_segment])
+            d_segment--;
+        while (d_segment + 1 < d_positions.size() &&
+               position >= d_positions[d_segment + 1])
+            d_segment++;
+    }
+
     void start_piece(std::uint64_t first, weights_memory& weights)
     {
-        while (d_segment + 1 < d_positions.size() &&
-               static_cast<double>(first) >= d_positions[d_segment + 1])
-            d_segment++;
+        if (d_mchem) {
+            start_period(first, weights);
+            return;
+        }
+        find_segment(first);
         const bool before = static_cast<double>(first) < d_positions[d_segment];
         const bool last = d_segment + 1 == d_positions.size();
         const std::uint64_t segment_begin =
@@ -421,26 +455,6 @@ private:
                                           : last ? forever
                                                  : sample_at(d_positions[d_segment + 1]);
         std::vector<tap> taps;
-        if (d_mchem) {
-            const double period = d_rate * mchem_period;
-            auto turn = static_cast<std::uint64_t>(static_cast<double>(first) / period);
-            while (sample_at(static_cast<double>(turn + 1) * period) <= first)
-                turn++;
-            while (sample_at(static_cast<double>(turn) * period) > first)
-                turn--;
-            d_begin = sample_at(static_cast<double>(turn) * period);
-            d_end = sample_at(static_cast<double>(turn + 1) * period);
-            // The scenario at the period's start, which may lie in an earlier segment.
-            const std::size_t here = d_segment;
-            while (d_segment > 0 && static_cast<double>(d_begin) < d_positions[d_segment])
-                d_segment--;
-            line_at(d_begin, taps);
-            fade(d_begin, taps);
-            d_segment = here;
-            hold_to_mchem(taps);
-            build(taps, weights);
-            return;
-        }
         line_at(first, taps);
         const bool steady =
             d_fading.empty() && std::all_of(taps.begin(), taps.end(), [](const tap& t) {
