@@ -5,7 +5,7 @@
 
     .venv/bin/python testbed/soak.py --minutes 60 --out soak
 
-It times one pass over the data set first, to know how many make up the time. OUT gets what each
+It times a few passes over the data set first, to know how many make up the time. OUT gets what each
 process counted, their memory every few seconds (``memory.csv``), and the verdict (``soak.json``).
 Exit status 1 where a sample or a frame is missing, or memory grew.
 """
@@ -27,6 +27,8 @@ from typing import Any
 from phydnn.results import provenance, write_json
 
 EVERY_S = 2.0
+TIMED_S = 10.0
+"""What is timed to know the rate takes so long at least: starting up does not count."""
 GROWTH = 1.05
 """Most that the last quarter's memory may be of the second quarter's; the first warms up."""
 NAMES = ("emulator", "edge", "device")
@@ -42,8 +44,10 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("soak"))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    once, _ = soak(options, 1)
-    passes = max(1, math.ceil(60 * options.minutes / once["edge"]["seconds"]))
+    passes = 1
+    while (seconds := soak(options, passes)[0]["edge"]["seconds"]) < TIMED_S:
+        passes *= 8
+    passes = max(1, math.ceil(60 * options.minutes * passes / seconds))
     counted, memory = soak(options, passes)
     verdict = judge(counted, memory) | {"passes": passes} | provenance()
     write_json(options.out / "soak.json", verdict)

@@ -4,14 +4,19 @@
 #include "frame_synchronizer_impl.h"
 #include "pdu.h"
 #include <gnuradio/io_signature.h>
+#include <chrono>
 #include <cmath>
 #include <stdexcept>
+#include <thread>
 
 namespace gr {
 namespace phydnn {
 
 namespace {
 const pmt::pmt_t grid_port = pmt::intern("grid");
+const pmt::pmt_t done_port = pmt::intern("done");
+// A block that takes nothing is called again at once: it sleeps between two looks.
+constexpr auto idle_sleep = std::chrono::microseconds(200);
 
 const char* name_of(kernels::erasure reason)
 {
@@ -32,26 +37,33 @@ frame_synchronizer::sptr frame_synchronizer::make(const numerology& dimensions,
                                                   double sample_rate,
                                                   uint32_t bundle_id,
                                                   double false_alarm_rate,
-                                                  size_t max_uses)
+                                                  size_t max_uses,
+                                                  size_t in_flight)
 {
     return gnuradio::make_block_sptr<frame_synchronizer_impl>(
-        dimensions, sample_rate, bundle_id, false_alarm_rate, max_uses);
+        dimensions, sample_rate, bundle_id, false_alarm_rate, max_uses, in_flight);
 }
 
 frame_synchronizer_impl::frame_synchronizer_impl(const numerology& dimensions,
                                                  double sample_rate,
                                                  uint32_t bundle_id,
                                                  double false_alarm_rate,
-                                                 size_t max_uses)
+                                                 size_t max_uses,
+                                                 size_t in_flight)
     : gr::sync_block("frame_synchronizer",
                      gr::io_signature::make(1, 1, sizeof(gr_complex)),
                      gr::io_signature::make(0, 0, 0)),
       d_sample_rate(sample_rate),
+      d_in_flight(in_flight),
       d_kernel(dimensions, false_alarm_rate, max_uses, bundle_id)
 {
     if (!(sample_rate > 0) || !std::isfinite(sample_rate))
         throw std::invalid_argument("sample_rate must be positive and finite");
     message_port_register_out(grid_port);
+    message_port_register_in(done_port);
+    // Handlers run in the thread of work().
+    set_msg_handler(done_port,
+                    [this](const pmt::pmt_t&) { d_under_way -= d_under_way > 0; });
 }
 
 std::map<std::string, uint64_t> frame_synchronizer_impl::counts() const
@@ -64,6 +76,10 @@ int frame_synchronizer_impl::work(int noutput_items,
                                   gr_vector_const_void_star& input_items,
                                   gr_vector_void_star&)
 {
+    if (d_in_flight > 0 && d_under_way >= d_in_flight) {
+        std::this_thread::sleep_for(idle_sleep);
+        return 0;
+    }
     const bool clean = d_kernel.counts().bad_samples == 0;
     d_kernel.process(static_cast<const gr_complex*>(input_items[0]),
                      size_t(noutput_items),
@@ -78,6 +94,7 @@ int frame_synchronizer_impl::work(int noutput_items,
 
 void frame_synchronizer_impl::publish(kernels::reception&& frame)
 {
+    d_under_way++;
     const auto& header = frame.header;
     auto meta = pmt::make_dict();
     meta = pdu::set(meta, "frame_number", pmt::from_long(header.frame_number));

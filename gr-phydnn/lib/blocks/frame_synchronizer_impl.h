@@ -18,7 +18,8 @@ public:
                             double sample_rate,
                             uint32_t bundle_id,
                             double false_alarm_rate,
-                            size_t max_uses);
+                            size_t max_uses,
+                            size_t in_flight);
 
     std::map<std::string, uint64_t> counts() const override;
 
@@ -30,6 +31,8 @@ private:
     void publish(kernels::reception&& frame);
 
     const double d_sample_rate;
+    const size_t d_in_flight;
+    size_t d_under_way = 0; // frames that left, less those that are done
     kernels::synchronizer d_kernel;
     mutable std::mutex d_mutex;
     kernels::synchronizer_counts d_counts; // a copy that other threads may read

@@ -105,6 +105,8 @@ class edge(gr.hier_block2):
         decision: "hard" or "soft" lookup; empty for the bundle's own.
         smoothing: of the channel estimate, "none" or "window".
         max_uses: longest payload to accept, in channel uses.
+        in_flight: frames that may be under way in it at once, the stream standing still meanwhile;
+            0 for any number, as a radio needs it, which does not wait.
         threads: of ONNX Runtime; 0 for half of the cores.
 
     Attributes:
@@ -124,13 +126,18 @@ class edge(gr.hier_block2):
         smoothing: str = "window",
         max_uses: int = 262144,
         threads: int = 0,
+        in_flight: int = 0,
     ) -> None:
         gr.hier_block2.__init__(
             self, "edge", gr.io_signature(1, 1, gr.sizeof_gr_complex), gr.io_signature(0, 0, 0)
         )
         bundle = loaded(bundle)
         self.synchronizer = frame_synchronizer(
-            dimensions, sample_rate=sample_rate, bundle_id=bundle.id, max_uses=max_uses
+            dimensions,
+            sample_rate=sample_rate,
+            bundle_id=bundle.id,
+            max_uses=max_uses,
+            in_flight=in_flight,
         )
         self.estimator = csi_estimator(dimensions, smoothing)
         self.equalizer = equalizer(dimensions)
@@ -149,6 +156,7 @@ class edge(gr.hier_block2):
         self.msg_connect(self.equalizer, "symbols", self, "symbols")
         self.msg_connect(self.demapper, "slices", self.tail, "slices")
         self.msg_connect(self.tail, "classes", self, "classes")
+        self.msg_connect(self.tail, "classes", self.synchronizer, "done")
 
     def set_decision(self, decision: str) -> None:
         """May be called while running."""

@@ -239,6 +239,7 @@ def run_link(
                     sample_rate,
                     decision,
                     max_uses=max(262144, batch * bundle.uses),
+                    in_flight=0 if link == "usrp" else 2 * IN_FLIGHT,
                 )
             if sends and recording is None:
                 sender = device(bundle, waveform, batch, amplitude=amplitude)

@@ -21,7 +21,7 @@ from unittest import mock
 import numpy as np
 
 from gnuradio import gr_unittest
-from gnuradio.phydnn import link, numerology
+from gnuradio.phydnn import link, networks, numerology
 from gnuradio.phydnn.link import LinkResult, run_link
 from gnuradio.phydnn.ways import FLUSH
 from phydnn.bundle import Bundle
@@ -200,6 +200,18 @@ class qa_tx_rx(gr_unittest.TestCase):
         self.assertEqual(record["accuracy_received"], record["accuracy"] * 1.5)
         self.assertTrue((result.predictions[:100] >= 0).all())
         np.testing.assert_array_equal(result.predictions[100:], -1)
+
+    def test_a_slow_tail_holds_the_samples_up(self) -> None:
+        """A sender that is faster than the receiver's network waits, and nothing is lost."""
+        run = networks.tail._run
+
+        def slowly(self: Any, values: Any) -> Any:
+            time.sleep(0.005)
+            return run(self, values)
+
+        with mock.patch.object(networks.tail, "_run", slowly):
+            result = run_link(BUNDLE, DIGITS, link="zmq", bind=FREE, batch=1, snr_db=30)
+        self.assertEqual((result.record["frames_sent"], result.record["frames_lost"]), (360, 0))
 
     def test_frames_that_are_not_expected(self) -> None:
         with self.meanwhile(images=DIGITS, batch=20):

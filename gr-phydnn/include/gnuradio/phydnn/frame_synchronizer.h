@@ -25,6 +25,10 @@ namespace phydnn {
  * never decoded) or `cut` (its signal ended early). Frames leave in the order in which
  * they came.
  *
+ * Message input `done`: any message says that a frame has been dealt with; with a limit
+ * to those under way, the stream stands still meanwhile. A radio does not wait: give none
+ * there.
+ *
  * Non-finite samples count as zeros. The same samples give the same PDUs, bit for bit,
  * however the scheduler cuts the stream. The estimators are described with their sources
  * at kernels::synchronizer.
@@ -40,13 +44,16 @@ public:
      * \param bundle_id of the frames to accept; 0 accepts any
      * \param false_alarm_rate of the detector, per sample of noise, from 1e-15 to 1e-2
      * \param max_uses longest payload to accept, in channel uses: bounds the memory that
-     * a header can claim \throws std::invalid_argument for a parameter out of range
+     * a header can claim
+     * \param in_flight frames that may leave before `done` comes for the first; 0 for any
+     * \throws std::invalid_argument for a parameter out of range
      */
     static sptr make(const numerology& dimensions = numerology::preset("wide"),
                      double sample_rate = 20e6,
                      uint32_t bundle_id = 0,
                      double false_alarm_rate = 1e-8,
-                     size_t max_uses = 262144);
+                     size_t max_uses = 262144,
+                     size_t in_flight = 0);
 
     /*!
      * Counts since the start: `samples`, `detections`, `frames` (delivered whole),
