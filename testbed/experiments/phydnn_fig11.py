@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from phydnn.experiments import Point, Row, Settings, baselines, plots
 
-TITLE = "Fig. 11: what each scheme has the device compute"
+TITLE = "Fig. 11: what each scheme has the device compute, all of an image"
 SOURCE = (
     "M. Abdi et al., PhyDNNs: Bringing Deep Neural Networks to the Physical Layer, Fig. 11. What "
     "it shows was not at hand: measured under its name are each scheme's MACs, parameters and head "

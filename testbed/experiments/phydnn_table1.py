@@ -14,7 +14,7 @@ from phydnn.experiments import Point, Row, Settings, baselines, plots
 
 logger = logging.getLogger(__name__)
 
-TITLE = "Table I: what each scheme sends, over our waveform and over 802.11a with TCP"
+TITLE = "Table I: what each scheme sends, all of an image: over our waveform, and 802.11a with TCP"
 SOURCE = (
     "M. Abdi et al., PhyDNNs: Bringing Deep Neural Networks to the Physical Layer, Table I. Its "
     "content was not at hand: counted under its name is what each scheme puts on air"

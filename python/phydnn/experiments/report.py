@@ -59,7 +59,10 @@ def _count(value: float) -> str:
 
 
 def _plain(value: Any) -> str:
-    return f"{value:,.6g}" if isinstance(value, float) else str(value)
+    """Four digits of a float, and all before the point."""
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:,.0f}" if abs(value) >= 1e4 else f"{float(f'{value:.4g}'):,g}"
 
 
 COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
@@ -235,7 +238,8 @@ def _page(sections: str) -> str:
         "<h1>gr-phydnn: measured results beside the papers' own</h1>\n"
         "<p>Es/N0 is the energy of a channel use over the total complex noise variance. A0 is the "
         "accuracy of the uncompressed network on the same test images. Uses and bytes are of an "
-        "image, MACs and parameters of the head on the device. Intervals are 95% (Wilson). "
+        "image, MACs and parameters of the head on the device, ms and mJ of a batch unless the "
+        "title says otherwise. Intervals are 95% (Wilson). "
         "Shaded columns are the papers' numbers.</p>\n"
         f"{sections}</body>\n</html>\n"
     )
