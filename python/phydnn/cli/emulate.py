@@ -48,7 +48,7 @@ def emulate(
         bool | None, typer.Option(help="Hold taps to what Colosseum's MCHEM can do [scenario's].")
     ] = None,
     duration: Annotated[
-        float, typer.Option(min=0, help="Seconds of samples to emulate; 0: until stopped.")
+        float, typer.Option(min=0, help="Seconds of samples to emulate, at least; 0: no end.")
     ] = 0.0,
     seed: Annotated[int, typer.Option(min=0, help="Of noise and fading.")] = 0,
     dead_peer: Annotated[
