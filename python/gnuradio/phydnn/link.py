@@ -433,7 +433,7 @@ def _carry(
             opened = True
         if way.paced:
             books.give_up_lost(synchronizer, way.lag)
-        if fault := way.fault():
+        if fault := way.fault(books.samples):
             raise RunError(fault)
         if stop.is_set():
             return "stopped"
@@ -478,9 +478,14 @@ def _drain(books: ledger, way: Way, synchronizer: Any, sends: bool, stop: thread
             raise RunError(f"nobody took the last samples for {PEER_S:.0f} s")
         way.finish(books.frames)
     if synchronizer is not None and way.drains:
-        # An emulator that fills up with zeros never stops: all it can still hold is enough.
-        end = synchronizer.counts()["samples"] + 4 * way.flush
-        stands_still(lambda: synchronizer.counts()["samples"], end, DRAINED_S)
+
+        def received() -> int:
+            return synchronizer.counts()["samples"]
+
+        # First what surely follows the last frame, and then until no more comes; an emulator that
+        # fills up with zeros never stops: all that it can hold is enough.
+        stands_still(received, max(books.starts().values(), default=0) + way.flush // 2, ENDED_S)
+        stands_still(received, received() + 4 * way.flush, DRAINED_S)
 
 
 def _those_recorded(made: Made, bundle: Bundle, images: Images) -> Images:

@@ -67,8 +67,8 @@ class Way:
     def finish(self, frames: int) -> None:
         """Waits for what is still on its way from the sender, which sent so many frames."""
 
-    def fault(self) -> str:
-        """What went wrong for good, if anything did."""
+    def fault(self, _let_out: int) -> str:
+        """What went wrong for good, if anything did, the sender having let out so many samples."""
         return ""
 
     def record(self) -> dict[str, Any]:
@@ -109,7 +109,7 @@ class Played(Way):
         top.connect(self._source, receiver)
         return self._source
 
-    def fault(self) -> str:
+    def fault(self, _let_out: int) -> str:
         return self._source.fault
 
 
@@ -199,7 +199,7 @@ class Radios(Way):
         self._source = usrp.source(radio) if receives else None
         self._events, self._gaps = usrp.events(), usrp.gaps(radio.sample_rate)
         self._letters = usrp.letters()
-        self._heard = (-1, 0.0)
+        self._moved, self._since = (-1, -1), 0.0
 
     def connect(self, top: Any, sender: Any, receiver: Any) -> Any:
         if sender is not None:
@@ -232,15 +232,15 @@ class Radios(Way):
         while self._events.counts["bursts_acknowledged"] < frames and time.monotonic() < deadline:
             time.sleep(0.01)
 
-    def fault(self) -> str:
-        if self._source is None:
-            return ""
-        samples, now = self._source.nitems_written(0), time.monotonic()
-        if samples != self._heard[0]:
-            self._heard = (samples, now)
-        elif now - self._heard[1] > DEVICE_LOSS_S:
+    def fault(self, let_out: int) -> str:
+        moved = (self.taken(), self._source.nitems_written(0) if self._source else 0)
+        waits = self._source is not None or let_out > moved[0]
+        now = time.monotonic()
+        if moved != self._moved or not waits:
+            self._moved, self._since = moved, now
+        elif now - self._since > DEVICE_LOSS_S + self._period_s:
             return (
-                f"radio {self._radio.name} gave no sample for {DEVICE_LOSS_S:.0f} s: is it still "
+                f"radio {self._radio.name} has stood still for {DEVICE_LOSS_S:.0f} s: is it still "
                 "connected?"
             )
         return ""
