@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import tomllib
 from pathlib import Path
@@ -15,6 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phydnn import radios
+from phydnn.cli import main
+from phydnn.cli.radio import _steps
 from phydnn.errors import InputError
 
 SHIPPED = sorted((Path(__file__).parents[3] / "testbed" / "radios").glob("*.toml"))
@@ -184,3 +187,39 @@ def test_suggested_gains() -> None:
     assert radios.lowest_useful_gain(gains, [tone(0, -140)] * 4 + [tone(0, -140, 0.1)]) == 30
     with pytest.raises(InputError, match="add attenuation"):
         radios.lowest_useful_gain(gains, [tone(0, clipped=0.1)] * 5)
+
+
+def test_budget_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "budget.json"
+    command = ["radio", "budget", "--distance", "10", "--json", str(out)]
+    assert main(command) == 0
+    assert json.loads(out.read_text())["received_dbm"] == pytest.approx(-60.2, abs=0.1)
+    assert main(["radio", "budget", "--distance", "0", "--tx-dbm", "20", "--extra-loss", "20"]) == 0
+    assert "is damaged" in capsys.readouterr().out
+    assert main([*command, "--noise-figure", "-1"]) == 2
+    assert capsys.readouterr().err == "phydnn: noise_figure_db is -1: give 0 to 60\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--only", "up"], "choose tx or rx"),
+        (["--radio", "x310"], "there is no radio"),
+        (["--offset", "11e6"], "outside the band"),
+    ],
+)
+def test_calibration_refuses(
+    options: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["radio", "calibrate", *options]) == 2
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert error.count("\n") == 1
+
+
+def test_steps_of_a_sweep() -> None:
+    assert _steps(0, 12, 5) == [0, 5, 10, 12]
+    assert _steps(3, 3, 5) == [3]
+    for low, high in ((5, 3), (-1, 3), (0, 121)):
+        with pytest.raises(InputError, match="a sweep from"):
+            _steps(low, high, 5)
