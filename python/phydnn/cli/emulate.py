@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import signal
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -116,8 +118,10 @@ def emulate(
         return
     if json is not None and json.is_dir():
         raise InputError(f"cannot write {json}: it is a folder")
-    engine = build(emulated, first_port, seed=seed, dead_peer=dead_peer.value, timeout_s=timeout)
-    counts, failure = _run(console, engine, emulated, control, replay, duration)
+    options = {"seed": seed, "dead_peer": dead_peer.value, "timeout_s": timeout}
+    with _signals() as told:
+        engine = build(emulated, first_port, **options)
+        counts, failure = _run(console, engine, emulated, control, replay, duration, told)
     console.print(_table_of_counts(counts))
     if json is not None:
         from phydnn.results import provenance, write_json
@@ -155,8 +159,27 @@ def build(scenario: Any, first_port: int = 5550, **options: Any) -> Any:
         raise InputError(f"scenario {scenario.name}: {error}") from error
 
 
+@contextlib.contextmanager
+def _signals() -> Iterator[list[int]]:
+    """SIGINT and SIGTERM, as they come; from before the slow imports, which they would break."""
+    told: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda number, _: told.append(number)) for number in numbers]
+    try:
+        yield told
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
 def _run(
-    console: Any, engine: Any, scenario: Any, control: str, replay: Path | None, duration: float
+    console: Any,
+    engine: Any,
+    scenario: Any,
+    control: str,
+    replay: Path | None,
+    duration: float,
+    told: list[int],
 ) -> tuple[dict[str, Any], str]:
     """Runs the engine until it is told to stop; the counts, and why it failed, if it did."""
     from rich.live import Live
@@ -164,11 +187,6 @@ def _run(
 
     from phydnn.emulation import Control, status_line
 
-    told: list[int] = []
-    before = {
-        number: signal.signal(number, lambda number, _: told.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
     server = Control(control, engine, scenario)
     failure = ""
     try:
@@ -192,8 +210,6 @@ def _run(
         engine.stop()
     finally:
         server.close()
-        for number, handler in before.items():
-            signal.signal(number, handler)
     return engine.status() | {"changes": server.changes}, failure
 
 
