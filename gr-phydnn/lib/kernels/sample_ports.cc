@@ -20,7 +20,6 @@ constexpr std::size_t longest_envelope = 4;  // frames
 constexpr std::size_t most_waiting = 16;     // requests, of all other clients together
 constexpr unsigned most_asked = 2;           // requests under way
 constexpr int most_unread = 4;               // replies: a peer may send what none asked
-constexpr int socket_buffer = 4 << 20;       // bytes: what the kernel may hold
 using std::chrono::milliseconds;
 constexpr milliseconds handshake = 2000ms; // for a peer that accepts and says nothing
 constexpr milliseconds between_attempts = 20ms; // to connect
@@ -33,8 +32,6 @@ void configure(zmq::socket_t& socket, std::size_t largest_message)
 {
     socket.set(zmq::sockopt::maxmsgsize, static_cast<std::int64_t>(largest_message));
     socket.set(zmq::sockopt::handshake_ivl, static_cast<int>(handshake.count()));
-    socket.set(zmq::sockopt::sndbuf, socket_buffer);
-    socket.set(zmq::sockopt::rcvbuf, socket_buffer);
     // A machine that vanished is found out by TCP; a process that was stopped is not
     // gone.
     socket.set(zmq::sockopt::tcp_keepalive, 1);

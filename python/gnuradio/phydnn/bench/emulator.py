@@ -63,7 +63,7 @@ def measure(quick: bool, track: Track) -> Report:
     Raises:
         RunError: the peers or the emulator stopped.
     """
-    seconds = 0.4 if quick else 2.0
+    seconds = 0.2 if quick else 2.0
     runs = [
         ("emulator_msps_each_way", 2, 0.0, "4 taps each way, whole delays"),
         ("emulator_msps_each_way_fractional", 2, 0.3, "4 taps each way, fractional delays"),
