@@ -75,7 +75,7 @@ def draw(figure: Figure, rows: list[Row]) -> None:
         texts = {
             names.index(row["scheme"]): (
                 max(row["host_ms"], row["air_ms"]),
-                f"{row['total_ms']:,.3g} ms\n{_ratio(row, 'latency_ratio')}",
+                f"{baselines.short(row['total_ms'])} ms\n{_ratio(row, 'latency_ratio')}",
             )
             for row in mine
         }
@@ -109,4 +109,4 @@ def _base(rows: list[Row]) -> str:
 
 def _ratio(row: Row, key: str) -> str:
     theirs = (row["paper"] or {}).get(key)
-    return f"{row[key]:.3g}x" + ("" if theirs is None else f" ({theirs:,g}x)")
+    return f"{baselines.short(row[key])}x" + ("" if theirs is None else f" ({theirs:,g}x)")

@@ -54,7 +54,7 @@ def draw(figure: Figure, rows: list[Row]) -> None:
         texts = {
             names.index(row["scheme"]): (
                 max(row["host_ms"], row["air_ms"]),
-                f"{row['total_ms']:,.3g} ms\n{row['latency_ratio']:.3g}x",
+                f"{baselines.short(row['total_ms'])} ms\n{baselines.short(row['latency_ratio'])}x",
             )
             for row in mine
         }

@@ -119,7 +119,7 @@ def draw(figure: Figure, rows: list[Row]) -> None:
     texts = {
         i: (
             max(row["compute_mj"], row["radio_mj"]),
-            f"{row['total_mj']:,.3g} mJ, {row['energy_ratio']:.3g}x"
+            f"{baselines.short(row['total_mj'])} mJ, {baselines.short(row['energy_ratio'])}x"
             + (f" (paper: power, up to {row['paper']['energy_ratio']:g}x)" if row["paper"] else ""),
         )
         for i, row in enumerate(rows)

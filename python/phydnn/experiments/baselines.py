@@ -68,6 +68,8 @@ LOS = "rician:10"
 NLOS = "tdl:testbed/scenarios/office_nlos_taps.json"
 DRAWS = 400
 """Of a fading channel, over which Wi-Fi's packet errors are averaged."""
+LEAST = 128
+"""Images through the waveform, however few are timed: an accuracy is of them."""
 USELESS = 0.9
 """A rate at which more of the full frames are lost is not chosen."""
 
@@ -441,7 +443,7 @@ class Loopback:
 def time_bits(
     schemes: list[Scheme], x: NDArray[np.uint8], rounds: int
 ) -> dict[str, dict[str, float]]:
-    """Median milliseconds of each stage of a batch that goes as bits, scheme by scheme in turn.
+    """Median milliseconds of each stage of a batch if it goes as bits, scheme by scheme in turn.
 
     Stages: ``head``, ``map`` (values to bytes), ``stack`` (the bytes through TCP on this machine),
     ``receive`` (bytes to values) and ``tail``. One thread runs each graph, as the blocks have it.
@@ -609,7 +611,6 @@ def compare(point: Point, folder: Path) -> list[Row]:
     images = datasets.load(point["data"], "test")
     first = next(s.bundle for s in schemes if s.system == "phydnn")
     assert first is not None
-    bits = [scheme for scheme in schemes if scheme.bundle is None]
     conditions = {
         name: condition | (of_scenario(condition["scenario"]) if "scenario" in condition else {})
         for name, condition in point["conditions"].items()
@@ -617,12 +618,13 @@ def compare(point: Point, folder: Path) -> list[Row]:
     rows: list[Row] = []
     for batch in point["batches"]:
         x = repeated(images, batch).x
+        sent = repeated(images, max(point["frames"] * batch, LEAST))
         half = max(1, point["frames"] // 2)
-        before = time_bits(bits, x, half)
+        before = time_bits(schemes, x, half)
         links = {
             (name, scheme.name): run_link(
                 scheme.bundle,
-                repeated(images, point["frames"] * batch),
+                sent,
                 condition["channel"],
                 snr_db=condition.get("reference_db", condition["snr_db"]),
                 batch=batch,
@@ -632,7 +634,7 @@ def compare(point: Point, folder: Path) -> list[Row]:
             for scheme in schemes
             if scheme.bundle is not None
         }
-        after = time_bits(bits, x, half)
+        after = time_bits(schemes, x, half)
         for name, condition in conditions.items():
             loss = None
             if not condition.get("ideal"):
@@ -641,15 +643,16 @@ def compare(point: Point, folder: Path) -> list[Row]:
                 loss = waveform.mean_loss(draws, reference_db)
             found = []
             for scheme in schemes:
+                stages = {
+                    stage: (value + after[scheme.name][stage]) / 2
+                    for stage, value in before[scheme.name].items()
+                }
                 if scheme.bundle is None:
-                    host = {
-                        k: (v + after[scheme.name][k]) / 2 for k, v in before[scheme.name].items()
-                    }
-                    what = _of_wifi(scheme, batch, host, loss)
+                    what = _of_wifi(scheme, batch, stages, loss)
                 else:
-                    what = _of_link(scheme, batch, links[name, scheme.name])
+                    what = _of_link(scheme, stages, links[name, scheme.name])
                     if "scenario" in condition:
-                        what |= _emulated(scheme.bundle, images, condition, batch, point)
+                        what |= _emulated(scheme.bundle, sent, condition, batch, point)
                 place = {
                     "condition": name,
                     "batch": batch,
@@ -682,11 +685,18 @@ def _of_wifi(
     }
 
 
-def _of_link(scheme: Scheme, batch: int, record: dict[str, Any]) -> Row:
+def _of_link(scheme: Scheme, stages: dict[str, float], record: dict[str, Any]) -> Row:
     latency = record.get("latency_ms")
     if latency is None:
         raise RunError(f"no frame of {scheme.name} arrived: raise snr_db")
-    host = {name: latency[name]["p50"] for name in ("head", "map", "receive", "tail")}
+    # The link has several frames under way, so that its graphs wait for each other: alone, as the
+    # others' run, they are timed by themselves.
+    host = {
+        "head": stages["head"],
+        "map": latency["map"]["p50"],
+        "receive": latency["receive"]["p50"],
+        "tail": stages["tail"],
+    }
     return {
         "carrier": "waveform",
         "bytes_on_air": scheme.payload + record["bytes_on_air"] / record["n"],
@@ -700,13 +710,7 @@ def _of_link(scheme: Scheme, batch: int, record: dict[str, Any]) -> Row:
 
 def _emulated(bundle: Bundle, images: Images, condition: Row, batch: int, point: Point) -> Row:
     """What the emulator makes of the images that were timed through the channel block."""
-    found = run_emulated(
-        bundle,
-        repeated(images, point["frames"] * batch),
-        condition["scenario"],
-        batch,
-        point["seed"],
-    )
+    found = run_emulated(bundle, images, condition["scenario"], batch, point["seed"])
     return {
         "carrier": "waveform, emulator",
         "frames_lost": found["frames_lost"],
@@ -759,3 +763,8 @@ def note(axis: Axes, texts: Mapping[int, tuple[float, str]], room: float = 60) -
         )
     low, high = axis.get_xlim()
     axis.set_xlim(low, high * room)
+
+
+def short(value: float) -> str:
+    """Three digits, and all before the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
