@@ -182,7 +182,9 @@ class ledger(gr.basic_block):
         self._flush = flush
         self._subcarriers = subcarriers_of(waveform)
         self._a_pass = -(-count // batch)
-        self._settled = np.zeros(passes * self._a_pass, _SETTLED)
+        # Written to at once: a long run takes at its start the memory that it will need.
+        self._settled = np.empty(passes * self._a_pass, _SETTLED)
+        self._settled[...] = np.zeros((), _SETTLED)
         self._reasons = [""]
         self._paced = window > 0
         self._under_way: dict[int, _Frame] = {}
