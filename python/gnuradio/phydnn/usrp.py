@@ -15,6 +15,7 @@ import os
 import re
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -226,12 +227,12 @@ class timer(gr.basic_block):
     after the last one's, the first :data:`LEAD_S` after now.
 
     Args:
-        clock: a ``usrp_sink``, whose time it is.
+        clock: says what time it is in the radio, in seconds.
         sample_rate: of the sink; each time is that of a sample.
         period_s: from one burst to the next, rounded to whole samples.
     """
 
-    def __init__(self, clock: Any, sample_rate: float, period_s: float) -> None:
+    def __init__(self, clock: Callable[[], float], sample_rate: float, period_s: float) -> None:
         gr.basic_block.__init__(self, name="timer", in_sig=None, out_sig=None)
         self._clock, self._rate = clock, sample_rate
         self._period = round(period_s * sample_rate)
@@ -242,8 +243,7 @@ class timer(gr.basic_block):
 
     def _on_images(self, message: Any) -> None:
         if self._next is None:
-            now = self._clock.get_time_now().get_real_secs()
-            self._next = math.ceil((now + LEAD_S) * self._rate)
+            self._next = math.ceil((self._clock() + LEAD_S) * self._rate)
         whole = int(self._next // self._rate)
         when = pmt.make_tuple(
             pmt.from_uint64(whole), pmt.from_double(self._next / self._rate - whole)

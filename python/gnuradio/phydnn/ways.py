@@ -20,6 +20,8 @@ FLUSH = 16384
 """Zeros after the last frame over sockets: more than an emulator's longest delay and filters."""
 DEVICE_LOSS_S = 5.0
 """A radio whose samples have stood still for so long is gone."""
+SETTLED_S = 1.0
+"""What a receiver takes before the first burst: its gains settle, and its stream gets going."""
 ACKNOWLEDGED_S = 2.0
 """How long a radio may take to acknowledge its last burst."""
 
@@ -214,15 +216,24 @@ class Radios(Way):
         if not self._period_s:
             super().connect_images(top, source, sender)
             return
-        timer = usrp.timer(self._sink, self._radio.sample_rate, self._period_s)
+        timer = usrp.timer(self._now, self._radio.sample_rate, self._period_s)
         top.msg_connect(source, "images", timer, "images")
         top.msg_connect(timer, "images", sender, "images")
 
     def watched(self) -> contextlib.AbstractContextManager[Any]:
         return self._letters
 
+    def _now(self) -> float:
+        now = self._sink.get_time_now().get_real_secs() if self._sink else 0.0
+        # A simulator's clock may stand still while its samples count on.
+        return max(now, self._received() / self._radio.sample_rate)
+
+    def _received(self) -> int:
+        return self._source.nitems_written(0) if self._source else 0
+
     def ready(self) -> bool:
-        return self._source is None or self._source.nitems_written(0) > 0
+        settled = SETTLED_S * self._radio.sample_rate
+        return self._source is None or self._received() > settled
 
     def taken(self) -> int:
         return self._sink.nitems_read(0) if self._sink else 0
@@ -233,7 +244,7 @@ class Radios(Way):
             time.sleep(0.01)
 
     def fault(self, let_out: int) -> str:
-        moved = (self.taken(), self._source.nitems_written(0) if self._source else 0)
+        moved = (self.taken(), self._received())
         waits = self._source is not None or let_out > moved[0]
         now = time.monotonic()
         if moved != self._moved or not waits:
@@ -252,7 +263,7 @@ class Radios(Way):
         if self._sink is not None:
             record |= {"samples_served": self.taken(), "bursts_acknowledged": bursts}
         if self._source is not None:
-            record["samples_received"] = self._source.nitems_written(0)
+            record["samples_received"] = self._received()
         return record | {
             "faults": faults,
             "letters": self._letters.counts,
