@@ -28,7 +28,7 @@ from phydnn.results import provenance, write_json
 
 EVERY_S = 2.0
 TIMED_S = 10.0
-"""What is timed to know the rate takes so long at least, from the device's start: the edge waits."""
+"""What is timed to know the rate takes so long at least, the edge's wait for the device apart."""
 GROWTH = 1.05
 """Most that the last quarter's memory may be of the second quarter's; the first warms up."""
 NAMES = ("emulator", "edge", "device")
