@@ -78,7 +78,7 @@ class qa_tx_rx(gr_unittest.TestCase):
 
     def ended_well(self, *processes: subprocess.Popen[str]) -> None:
         for process in processes:
-            _, error = process.communicate(timeout=120)
+            _, error = process.communicate(timeout=300)
             self.assertEqual((process.returncode, error), (0, ""))
 
     def read(self, name: str) -> dict[str, Any]:
@@ -179,7 +179,7 @@ class qa_tx_rx(gr_unittest.TestCase):
 
     def wait_until_it_listens(self, process: subprocess.Popen[str]) -> None:
         """Until it has a handler for signals, which it sets once its imports are done."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while time.monotonic() < deadline:
             status = Path(f"/proc/{process.pid}/status").read_text()
             caught = next(line for line in status.splitlines() if line.startswith("SigCgt"))
