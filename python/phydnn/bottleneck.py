@@ -152,8 +152,14 @@ class Bottleneck(nn.Module):
         return torch.einsum("kc,kr,ks->krsc", mix[channel], rows[row], columns[column]).flatten(1)
 
     @torch.no_grad()
-    def start(self, latent: Tensor) -> None:
-        """Sets both ends to the transform code of some latents [N,...], float32."""
+    def start(self, latent: Tensor, spread: float = 1.0) -> None:
+        """Sets both ends to the transform code of some latents [N,...], float32.
+
+        With a ``spread`` above 1 the values of a slice are of unlike weight: the strongest
+        coefficients come first in their slices, and each further value's deviation is so many
+        times smaller. A dictionary spends its embeddings, and a constellation that has their
+        shape its power, on what matters more. The mean square of a slice's values stays 1.
+        """
         x = as_map(latent)
         flat = x.transpose(0, 1).flatten(1)
         axes = torch.linalg.eigh(torch.cov(flat.double()).view(len(flat), -1))[1].T.flip(0).float()
@@ -162,10 +168,19 @@ class Bottleneck(nn.Module):
         found = self.coefficients(latent).flatten(0, 1)
         deviation, mean = torch.std_mean(found, 0)
         order = deviation.argsort(descending=True, stable=True)[: len(self.order)]
+        weight = spread ** -torch.arange(self.dim, dtype=torch.float32, device=order.device)
+        weight /= weight.square().mean().sqrt()
+        if spread != 1:
+            if len(order) % self.dim:
+                raise InputError(
+                    f"slices of {self.dim} do not divide a block's {len(order)} coefficients: "
+                    "leave spread 1"
+                )
+            order = order.view(self.dim, -1).T.flatten()
+        scale = deviation[order].clamp(min=1e-6) / weight.repeat(len(order) // self.dim)
         self.order.copy_(order)
         self.place.fill_(len(order))
         self.place[order] = torch.arange(len(order), device=order.device)
-        scale = deviation[order].clamp(min=1e-6)
         self.gain.copy_(1 / scale)
         self.bias.copy_(-mean[order] / scale)
         self.ungain.copy_(scale)

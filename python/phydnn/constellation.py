@@ -52,14 +52,14 @@ def unit_power(points: ArrayLike) -> NDArray[np.complex64]:
 
 
 def named(name: str, order: int) -> NDArray[np.complex64]:
-    """``order`` points of the constellation "psk" or "qam"; "learned" starts as one of them."""
-    if name == "learned":
+    """``order`` points of "psk" or "qam"; "learned" and "dictionary" start as one of them."""
+    if name in ("learned", "dictionary"):
         name = "qam" if order in SQUARES else "psk"
     if name == "psk":
         return psk(order)
     if name == "qam":
         return qam(order)
-    raise InputError(f"there is no constellation '{name}': choose psk, qam or learned")
+    raise InputError(f"there is no constellation '{name}': choose psk, qam, learned or dictionary")
 
 
 def gray(order: int) -> NDArray[np.int64]:

@@ -89,6 +89,9 @@ class Embedding(nn.Module):
         temperature: of p(z|x) and of the Gumbel-softmax; the lower, the surer the pick.
         draws: of the Gumbel-softmax for each slice (N_mc), as so many copies of the batch.
         learned_points: whether the constellation learns as well; its mean power stays 1.
+        own_points: whether the dictionary, which must be of D = 2, is the constellation itself:
+            a point is its embedding, moved and scaled to mean 0 and mean power 1. What noise
+            does to a symbol is then small in the slice too.
 
     Raises:
         InputError: an option is out of range.
@@ -108,6 +111,7 @@ class Embedding(nn.Module):
         temperature: float = 1.0,
         draws: int = 1,
         learned_points: bool = False,
+        own_points: bool = False,
     ) -> None:
         super().__init__()
         for value, allowed in (
@@ -119,6 +123,11 @@ class Embedding(nn.Module):
                 raise InputError(f"'{value}' is unknown: choose {' or '.join(allowed)}")
         if not temperature > 0 or draws < 1:
             raise InputError(f"temperature {temperature} and draws {draws} must be above 0")
+        if own_points and embeddings.shape[1] != 2:
+            raise InputError(
+                f"slices of {embeddings.shape[1]} values are no points of a constellation: set "
+                "dim=2, or another constellation"
+            )
         if quantizer == "fsq":
             embeddings = grid(*embeddings.shape)
         self.embeddings = nn.Parameter(
@@ -137,6 +146,7 @@ class Embedding(nn.Module):
         self.quantizer = quantizer
         self.temperature = temperature
         self.draws = draws
+        self.own_points = own_points
 
     def scores(self, slices: Tensor) -> Tensor:
         """The logits of p(z|x) (eq. 2), float32 [B,S,M]: highest for the embedding picked.
@@ -157,7 +167,9 @@ class Embedding(nn.Module):
     def constellation(self) -> Tensor:
         """The points, complex64 [M], of mean power 1."""
         points = self.points
-        if isinstance(points, nn.Parameter):
+        if self.own_points:
+            points = self.embeddings.detach() - self.embeddings.detach().mean(0)
+        if self.own_points or isinstance(points, nn.Parameter):
             points = points / (points**2).sum(1).mean().sqrt()
         return torch.view_as_complex(points)
 
@@ -252,6 +264,8 @@ class Embedding(nn.Module):
 
     def relabel(self, seed: int) -> None:
         """Moves the embeddings among the points so that near ones sit on near points."""
+        if self.own_points:
+            return
         points = self.constellation().detach().cpu().numpy()
         order = constellation.label_by_distance(self.embeddings.detach().cpu(), points, seed)
         self.points.data.copy_(self.points.data[torch.from_numpy(order).to(self.points.device)])

@@ -306,6 +306,43 @@ def test_bottleneck_that_keeps_all_is_exact() -> None:
             Bottleneck(latent.shape, *bad)
 
 
+def test_spread_weighs_the_values_of_a_slice() -> None:
+    torch.manual_seed(6)
+    latent = torch.randn(400, 6, 8, 8) * torch.arange(1, 7)[:, None, None]
+    code = Bottleneck(latent.shape, 48, 2, 8)
+    code.start(latent, 2.0)
+    with torch.no_grad():
+        slices = code.encode(latent)
+        deviation = slices.std((0, 1))
+        assert float(deviation[0] / deviation[1]) == pytest.approx(2, rel=0.05)
+        assert float((slices**2).mean()) == pytest.approx(1, rel=0.05)
+        # The strong half comes first, and what is sent is the same as without.
+        strength = code.ungain.view(-1, 2) * deviation
+        assert float(strength[:, 0].min()) > 0.9 * float(strength[:, 1].max())
+        plain = Bottleneck(latent.shape, 48, 2, 8)
+        plain.start(latent)
+        received = plain.decode(plain.encode(latent))
+    torch.testing.assert_close(code.decode(slices), received, rtol=1e-4, atol=1e-4)
+    with pytest.raises(InputError, match="slices of 2 do not divide a block's 3 "):
+        Bottleneck(latent.shape, 6, 2, 4).start(latent, 2.0)
+
+
+def test_dictionary_as_its_own_constellation() -> None:
+    torch.manual_seed(6)
+    centres = torch.randn(16, 2) + 3
+    layer = Embedding(centres, constellation.qam(16), own_points=True)
+    layer.relabel(1)
+    points = layer.constellation()
+    assert float(points.abs().square().mean()) == pytest.approx(1)
+    assert abs(complex(points.mean())) < 1e-6
+    # Its distances are the dictionary's, all by the same factor.
+    apart = torch.cdist(centres, centres) / torch.cdist(*[torch.view_as_real(points)] * 2)
+    apart = apart[~torch.eye(16, dtype=torch.bool)]
+    torch.testing.assert_close(apart, apart[:1].expand_as(apart), rtol=1e-4, atol=1e-4)
+    with pytest.raises(InputError, match="set dim=2"):
+        Embedding(torch.randn(16, 3), constellation.qam(16), own_points=True)
+
+
 def test_rows_are_what_the_public_code_slices() -> None:
     latent = torch.arange(2.0 * 4 * 3 * 8).reshape(2, 4, 3, 8)
     slices = to_slices(latent, "row")
@@ -452,6 +489,7 @@ def test_frozen_head_stays_and_serves_the_teacher(tiny_run: Path, tmp_path: Path
         {"quantizer": "fsq", "uses": 16, "block": 4, "constellation": "qam"},
         {"quantizer": "ema", "slicing": "row", "channel": "rayleigh"},
         {"uses": 32, "dim": 1, "size": 4, "constellation": "learned", "refine": 1},
+        {"uses": 32, "spread": 1.5, "constellation": "dictionary", "final_size": 12},
     ],
 )
 def test_every_way_trains_and_exports(

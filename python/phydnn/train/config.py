@@ -24,7 +24,7 @@ CHOICES = {
     "slicing": SLICINGS,
     "labelling": ("distance", "none"),
     "pruning": ("kept", "rebuilt"),
-    "constellation": ("psk", "qam", "learned"),
+    "constellation": ("psk", "qam", "learned", "dictionary"),
 }
 """What the settings of a few words may be."""
 
@@ -122,8 +122,10 @@ class PhydnnConfig(FitConfig):
             ``dim`` values and blocks of ``block`` positions a side, followed by ``refine``
             residual blocks; 0 for one use a position (or channel group) of the latent as it is.
         slicing: without a bottleneck, slices are taken across channels, or along a map's "row".
-        size: embeddings M in the dictionary, and points of ``constellation``: "psk", "qam", or
-            "learned", which starts from them.
+        spread: see :meth:`phydnn.bottleneck.Bottleneck.start`.
+        size: embeddings M in the dictionary, and points of ``constellation``: "psk", "qam",
+            "learned", which starts from them, or "dictionary": embeddings of ``dim`` 2 are the
+            points themselves.
         final_size: the least-used embeddings are removed, epoch by epoch, down to this; 0 for
             ``size``. ``pruning``: "kept" keeps the optimiser's state and the Es/N0; "rebuilt" does
             what the authors' public code does: the dictionary leaves the optimiser, and training
@@ -151,6 +153,7 @@ class PhydnnConfig(FitConfig):
     uses: int = 0
     dim: int = 2
     block: int = 8
+    spread: float = 1.0
     refine: int = 0
     slicing: str = "channel"
     size: int = 16
@@ -260,6 +263,8 @@ def _check_dictionary(config: PhydnnConfig) -> None:
         )
     if config.quantizer == "fsq" and final < config.size:
         raise InputError("an FSQ dictionary is a grid that cannot shrink: leave final_size 0")
+    if not 1 <= config.spread <= 8:
+        raise InputError(f"spread is {config.spread:g} but must be from 1 to 8")
     if config.snr_low > config.snr_high:
         raise InputError(f"snr_low {config.snr_low:g} is above snr_high {config.snr_high:g}")
     if not 0 <= config.distilled <= 1 or not 0 <= config.distillation <= 1:

@@ -97,7 +97,7 @@ class PhydnnTask(Task):
         """Removes the least-used embeddings, from the optimiser's state as well."""
         embedding, config = self.phydnn.embedding, self._config
         kept = self.usage.argsort(descending=True, stable=True)[:size].sort().values
-        if config.constellation == "learned":
+        if config.constellation in ("learned", "dictionary"):
             points = constellation.unit_power(embedding.constellation().detach().cpu()[kept.cpu()])
         else:
             points = constellation.named(config.constellation, size)
@@ -187,7 +187,8 @@ def _fit_dictionary(embedding: Embedding, size: int) -> None:
     """Cuts a fresh dictionary to the size that a checkpoint's has."""
     if size < len(embedding.embeddings):
         kept = torch.arange(size)
-        embedding.keep(kept, constellation.unit_power(embedding.constellation().detach()[kept]))
+        points = torch.view_as_complex(embedding.points.detach())
+        embedding.keep(kept, constellation.unit_power(points[kept]))
 
 
 def train_phydnn(config: PhydnnConfig, weights: Path, out: Path) -> Path:
@@ -229,7 +230,7 @@ def start_dictionary(phydnn: PhyDNN, x: NDArray[np.uint8], config: PhydnnConfig)
     phydnn.eval()
     latents = torch.cat([phydnn.head(part).float() for part in torch.from_numpy(x).split(128)])
     if phydnn.bottleneck is not None:
-        phydnn.bottleneck.start(latents)
+        phydnn.bottleneck.start(latents, config.spread)
         slices = phydnn.bottleneck.encode(latents)
     else:
         slices = to_slices(latents, config.slicing)
@@ -267,6 +268,7 @@ def make_phydnn(backbone: nn.Module, config: PhydnnConfig, image: NDArray[np.uin
         config.temperature,
         config.draws,
         config.constellation == "learned",
+        config.constellation == "dictionary",
     )
     return PhyDNN(head, tail, embedding, latent.shape, bottleneck, config.slicing).eval()
 
