@@ -53,6 +53,8 @@ def schemes(uses: int) -> dict[str, dict[str, Any]]:
         "as published, all of these": published | everything,
         "corrected": corrected,
         **{f"{uses} uses, {name}": narrow | {"quantizer": name} for name in QUANTIZERS},
+        f"{uses} uses, ema, dictionary on air": narrow
+        | {"quantizer": "ema", "constellation": "dictionary", "spread": 1.5},
     }
 
 
