@@ -287,7 +287,7 @@ A PhyDNN after Abdi et al., "PhyDNNs: Bringing Deep Neural Networks to the Physi
 | mode | {training["mode"]}, {training["quantizer"]} |
 
 The uncompressed network is trained for {training["backbone_epochs"]} epochs, or brought along where
-that is 0; head, bottleneck, dictionary and tail are then trained through the channel for
+that is 0; the PhyDNN is then trained through the channel for
 {training["epochs"]}. Epochs are chosen on a validation split held out of the training set.
 {training["note"]}
 
