@@ -219,7 +219,8 @@ class qa_tx_rx(gr_unittest.TestCase):
                 BUNDLE, DIGITS.take(slice(40)), ends=("rx",), link="zmq", connect=self.bind,
                 batch=20,
             )  # fmt: skip
-        self.assertEqual(result.record["frames_unknown"], 16)
+        # As many of the other 16 as came before the tail had classified the two.
+        self.assertIn(result.record["frames_unknown"], range(1, 17))
         self.assertEqual(result.record["frames_lost"], 0)
 
     def test_passes(self) -> None:

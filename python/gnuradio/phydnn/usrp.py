@@ -399,6 +399,6 @@ def start(top: Any, patience_s: float = 30.0) -> None:
     starter.join(patience_s)
     if starter.is_alive():
         raise RunError(
-            f"the flowgraph could not be started within {patience_s:.0f} s: GNU Radio's log says "
+            f"the flowgraph could not be started within {patience_s:g} s: GNU Radio's log says "
             "which device refused"
         )
