@@ -336,7 +336,8 @@ def test_dictionary_as_its_own_constellation() -> None:
     assert float(points.abs().square().mean()) == pytest.approx(1)
     assert abs(complex(points.mean())) < 1e-6
     # Its distances are the dictionary's, all by the same factor.
-    apart = torch.cdist(centres, centres) / torch.cdist(*[torch.view_as_real(points)] * 2)
+    on_air = torch.view_as_real(points)
+    apart = torch.cdist(centres, centres) / torch.cdist(on_air, on_air)
     apart = apart[~torch.eye(16, dtype=torch.bool)]
     torch.testing.assert_close(apart, apart[:1].expand_as(apart), rtol=1e-4, atol=1e-4)
     with pytest.raises(InputError, match="set dim=2"):
