@@ -29,8 +29,7 @@ def backbone(
     from phydnn import train
 
     _show_log()
-    settings = [*set_, *([f"data={data}"] if data else [])]
-    chosen = train.read_config(train.BackboneConfig, "backbone", config, settings)
+    chosen = train.read_config(train.BackboneConfig, "backbone", config, [*set_, *_place(data)])
     print(train.train_backbone(chosen, _folder(out, config) / "backbone"))
 
 
@@ -65,9 +64,8 @@ def phydnn(
     from phydnn.errors import InputError
 
     _show_log()
-    place = [f"data={data}"] if data else []
     given = [f"{name}={value}" for name, value in (("split", split), ("uses", uses or "")) if value]
-    chosen = train.read_config(train.PhydnnConfig, "phydnn", config, [*set_, *place, *given])
+    chosen = train.read_config(train.PhydnnConfig, "phydnn", config, [*set_, *_place(data), *given])
     folder = _folder(out, config)
     if model:
         if weights is None:
@@ -78,9 +76,7 @@ def phydnn(
     elif weights is not None or chosen.weights:
         base = weights or Path(chosen.weights)
     else:
-        threads = f"threads={chosen.threads}"
-        settings = train.read_config(train.BackboneConfig, "backbone", config, [*place, threads])
-        base = train.train_backbone(settings, folder / "backbone")
+        base = _own_backbone(config, data, chosen.threads, folder)
     print(train.train_phydnn(chosen, base, folder / "phydnn"))
 
 
@@ -100,17 +96,15 @@ def bottlefit(
     from phydnn.train import baselines
 
     _show_log()
-    place = [f"data={data}"] if data else []
     given = [f"kernels={kernels}"] if kernels else []
     chosen = train.read_config(
-        baselines.BottlefitConfig, "bottlefit", config, [*set_, *place, *given]
+        baselines.BottlefitConfig, "bottlefit", config, [*set_, *_place(data), *given]
     )
     folder = _folder(out, config)
-    base = weights or (Path(chosen.weights) if chosen.weights else None)
-    if base is None:
-        threads = f"threads={chosen.threads}"
-        settings = train.read_config(train.BackboneConfig, "backbone", config, [*place, threads])
-        base = train.train_backbone(settings, folder / "backbone")
+    if weights is not None or chosen.weights:
+        base = weights or Path(chosen.weights)
+    else:
+        base = _own_backbone(config, data, chosen.threads, folder)
     print(baselines.train_bottlefit(chosen, base, folder))
 
 
@@ -129,11 +123,23 @@ def dtjscc(
     from phydnn.train import baselines
 
     _show_log()
-    place = [f"data={data}"] if data else []
-    chosen = train.read_config(train.PhydnnConfig, "dtjscc", config, [*set_, *place])
+    chosen = train.read_config(train.PhydnnConfig, "dtjscc", config, [*set_, *_place(data)])
     small = chosen.data.partition(":")[0] == "digits"
     builder = model or f"phydnn.baselines:dtjscc_{'digits' if small else 'cifar10'}"
     print(baselines.train_dtjscc(chosen, builder, _folder(out, config)))
+
+
+def _place(data: str) -> list[str]:
+    return [f"data={data}"] if data else []
+
+
+def _own_backbone(config: str, data: str, threads: int, folder: Path) -> Path:
+    """The run's own backbone, trained first where it is not there yet."""
+    from phydnn import train
+
+    given = [*_place(data), f"threads={threads}"]
+    settings = train.read_config(train.BackboneConfig, "backbone", config, given)
+    return train.train_backbone(settings, folder / "backbone")
 
 
 def _folder(out: Path | None, config: str) -> Path:
