@@ -2,21 +2,26 @@
 # Copyright 2026 the gr-phydnn authors
 """Bundles: what ``phydnn export`` writes and the blocks load, validated before anything runs.
 
-A bundle is a folder of ``bundle.json``, ``head.onnx``, ``tail.onnx``, ``arrays.safetensors``,
-``golden.npz`` and a model card, ``README.md``. Neither torch nor the onnx package is needed here.
+A bundle is a folder of ``bundle.json``, ONNX graphs, arrays in safetensors, ``golden.npz`` (an
+input, and what each graph must answer) and a model card, ``README.md``. Each system has a subclass
+of :class:`BaseBundle` that says which; PhyDNN's is here. Neither torch nor the onnx package is
+needed.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.resources
 import json
 import os
 import sys
 import zipfile
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import jsonschema
 import numpy as np
@@ -29,15 +34,29 @@ from phydnn.errors import InputError
 
 MEBIBYTE = 1 << 20
 MAX_BYTES = {
-    "bundle.json": MEBIBYTE,
-    "head.onnx": 512 * MEBIBYTE,
-    "tail.onnx": 512 * MEBIBYTE,
-    "arrays.safetensors": 64 * MEBIBYTE,
-    "golden.npz": 64 * MEBIBYTE,
+    ".json": MEBIBYTE,
+    ".onnx": 512 * MEBIBYTE,
+    ".safetensors": 64 * MEBIBYTE,
+    ".npz": 64 * MEBIBYTE,
 }
+"""Of a bundle's files, by suffix."""
 GOLDEN_BATCH = 4
 TOLERANCE = 1e-3
 """Between a graph's answer and golden.npz, over the largest value there: machines' sums differ."""
+SYSTEMS = {
+    "phydnn": "phydnn.bundle:PhydnnBundle",
+}
+"""The class that loads a system's bundles, as module:class."""
+ONNX_TYPES: dict[type[Any], str] = {
+    np.float32: "float",
+    np.uint8: "uint8",
+    np.int8: "int8",
+    np.int32: "int32",
+    np.int64: "int64",
+    np.bool_: "bool",
+}
+Spec = Mapping[str, tuple[tuple[int | None, ...], type[Any]]]
+"""Shape and dtype of arrays by name; None is an axis of any size."""
 
 
 class BundleError(InputError):
@@ -95,56 +114,167 @@ def open_session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
         raise BundleError(f"{path.name}: ONNX Runtime cannot run it: {error}") from error
 
 
+@dataclass(frozen=True)
+class Graph:
+    """What an ONNX graph takes and gives. Each tensor has a free first axis, the batch.
+
+    Attributes:
+        file: its name in the bundle.
+        inputs, outputs: shape (without the batch) and dtype of each, in order.
+        golden: names in golden.npz of inputs and outputs that are called otherwise there.
+    """
+
+    file: str
+    inputs: Spec
+    outputs: Spec
+    golden: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, repr=False)
-class Bundle:
-    """A validated bundle.
+class BaseBundle(ABC):
+    """A validated bundle of any system.
 
     Attributes:
         path: its folder.
         meta: bundle.json.
-        embeddings: the dictionary, float32 [M,D].
-        points: complex64 [M] of unit average power; ``points[j]`` carries embedding j.
+        SYSTEM: bundle.json's ``system``, by which the schema knows what else it must hold.
+        COMPUTES: the files that :attr:`id` is made from, in that order.
     """
 
     path: Path
     meta: dict[str, Any]
-    embeddings: NDArray[np.float32]
-    points: NDArray[np.complex64]
+
+    SYSTEM: ClassVar[str]
+    COMPUTES: ClassVar[tuple[str, ...]]
 
     @classmethod
-    def load(cls, path_or_name: str | os.PathLike[str]) -> Bundle:
+    def load(cls, path_or_name: str | os.PathLike[str]) -> Self:
         """Loads and validates a bundle: hashes, shapes, dtypes, opset, finiteness, golden answers.
 
         Raises:
             BundleError: something is missing or wrong; the message names the file and the field.
         """
         path = find(path_or_name)
-        meta = _read_meta(path / "bundle.json")
+        meta = _read_meta(path / "bundle.json", cls.SYSTEM)
         for name, digest in meta["files"].items():
             _check_size(path / name)
             if (found := sha256(path / name)) != digest:
                 raise BundleError(f"{name}: its sha256 is {found}, not {digest} of bundle.json")
-        for name in ("head.onnx", "tail.onnx"):
-            if (opset := read_opset(path / name)) != meta["opset"]:
+            if name.endswith(".onnx") and (opset := read_opset(path / name)) != meta["opset"]:
                 raise BundleError(f"{name}: its opset is {opset}, not {meta['opset']}")
-        bundle = cls(path, meta, *_read_arrays(path / "arrays.safetensors", meta))
+        bundle = cls._open(path, meta)
         bundle._check_graphs()
         return bundle
 
+    @classmethod
+    def _open(cls, path: Path, meta: dict[str, Any]) -> Self:
+        """Makes the object; subclasses read their arrays here."""
+        return cls(path, meta)
+
     def __repr__(self) -> str:
-        return f"Bundle({self.name!r})"
+        return f"{type(self).__name__}({self.name!r})"
+
+    @abstractmethod
+    def graphs(self) -> list[Graph]:
+        """The graphs; they are held against the golden answers when the bundle is loaded."""
+
+    @abstractmethod
+    def golden_spec(self) -> Spec:
+        """What golden.npz holds."""
+
+    def golden(self) -> dict[str, NDArray[Any]]:
+        """What each stage must answer, as :meth:`golden_spec` names it.
+
+        Raises:
+            BundleError: golden.npz lacks one of them, or it has another shape or dtype.
+        """
+        path, expected = self.path / "golden.npz", self.golden_spec()
+        try:
+            with zipfile.ZipFile(path) as archive:
+                unpacked = sum(item.file_size for item in archive.infolist())
+            if unpacked > MAX_BYTES[path.suffix]:
+                raise BundleError(f"{path.name}: it unpacks to {unpacked} bytes, too many")
+            with np.load(path, allow_pickle=False) as arrays:
+                if missing := expected.keys() - set(arrays.files):
+                    raise BundleError(f"{path.name}: the array {min(missing)} is missing")
+                golden = {name: arrays[name] for name in expected}
+        except BundleError:
+            raise
+        except Exception as error:  # zipfile and NumPy raise many kinds on damaged archives.
+            raise BundleError(f"{path.name}: it cannot be read: {error}") from error
+        _check_arrays(path.name, golden, expected)
+        return golden
 
     @property
     def id(self) -> int:
         """32 bits that name what the bundle computes, from the hashes of its graphs and arrays."""
         files = self.meta["files"]
-        named = [f"{n}:{files[n]}" for n in ("head.onnx", "tail.onnx", "arrays.safetensors")]
-        return int.from_bytes(hashlib.sha256("\n".join(named).encode()).digest()[:4], "big")
+        named = "\n".join(f"{name}:{files[name]}" for name in self.COMPUTES)
+        return int.from_bytes(hashlib.sha256(named.encode()).digest()[:4], "big")
 
     @property
     def name(self) -> str:
         """The bundle's name."""
         return str(self.meta["name"])
+
+    def _check_graphs(self) -> None:
+        """Each graph's interface, and its answers to the golden inputs."""
+        golden = self.golden()
+        for graph in self.graphs():
+            session = open_session(self.path / graph.file, threads=1)
+            _check_tensors(graph.file, "input", session.get_inputs(), graph.inputs)
+            _check_tensors(graph.file, "output", session.get_outputs(), graph.outputs)
+            feed = {name: golden[graph.golden.get(name, name)] for name in graph.inputs}
+            try:
+                answers = session.run(list(graph.outputs), feed)
+            except Exception as error:
+                raise BundleError(f"{graph.file}: it fails on the golden input: {error}") from error
+            for name, answer in zip(graph.outputs, answers, strict=True):
+                expected = golden[graph.golden.get(name, name)]
+                if answer.shape != expected.shape:
+                    raise BundleError(
+                        f"{graph.file}: its {name} have shape {answer.shape}, not "
+                        f"{expected.shape} of golden.npz"
+                    )
+                difference = float(np.abs(answer - expected).max())
+                # Written so that NaN fails too.
+                if not difference <= TOLERANCE * max(1.0, float(np.abs(expected).max())):
+                    raise BundleError(
+                        f"{graph.file}: its {name} differ from golden.npz by {difference:.3g}"
+                    )
+
+
+@dataclass(frozen=True, repr=False)
+class PhydnnBundle(BaseBundle):
+    """A PhyDNN.
+
+    Attributes:
+        embeddings: the dictionary, float32 [M,D].
+        points: complex64 [M] of unit average power; ``points[j]`` carries embedding j.
+    """
+
+    embeddings: NDArray[np.float32]
+    points: NDArray[np.complex64]
+
+    SYSTEM = "phydnn"
+    COMPUTES = ("head.onnx", "tail.onnx", "arrays.safetensors")
+
+    @classmethod
+    def _open(cls, path: Path, meta: dict[str, Any]) -> Self:
+        size, dim = int(meta["dictionary"]["size"]), int(meta["slices"]["dim"])
+        file = path / "arrays.safetensors"
+        spec = {"embeddings": ((size, dim), np.float32), "points": ((size, 2), np.float32)}
+        arrays = read_arrays(file, spec)
+        points = arrays["points"].astype(np.float64)
+        power = float((points**2).sum(1).mean())
+        if abs(power - 1) > 1e-3:
+            raise BundleError(f"{file.name}: points have an average power of {power:.4g}, not 1")
+        return cls(
+            path,
+            meta,
+            arrays["embeddings"],
+            (points[:, 0] + 1j * points[:, 1]).astype(np.complex64),
+        )
 
     @property
     def uses(self) -> int:
@@ -192,18 +322,15 @@ class Bundle:
         """The tail: ``slices`` float32 [B,S,D] to ``logits`` float32 [B,K]."""
         return self.path / "tail.onnx"
 
-    def golden(self) -> dict[str, NDArray[Any]]:
-        """What each stage must answer for four images.
+    def golden_spec(self) -> Spec:
+        """Four images, and what each stage answers.
 
         ``images`` uint8 [4,C,H,W], ``slices`` float32 [4,S,D], ``labels`` int32 [4,S], ``symbols``
         complex64 [4,S], ``received`` float32 [4,S,D] (looked up without noise), ``logits``
         float32 [4,K] of the received slices.
-
-        Raises:
-            BundleError: golden.npz lacks one of them, or it has another shape or dtype.
         """
-        path, slices = self.path / "golden.npz", (GOLDEN_BATCH, self.uses, self.dim)
-        expected: dict[str, tuple[tuple[int, ...], type]] = {
+        slices = (GOLDEN_BATCH, self.uses, self.dim)
+        return {
             "images": ((GOLDEN_BATCH, *self.input_shape), np.uint8),
             "slices": (slices, np.float32),
             "labels": (slices[:2], np.int32),
@@ -211,22 +338,19 @@ class Bundle:
             "received": (slices, np.float32),
             "logits": ((GOLDEN_BATCH, len(self.classes)), np.float32),
         }
-        try:
-            with zipfile.ZipFile(path) as archive:
-                unpacked = sum(item.file_size for item in archive.infolist())
-            if unpacked > MAX_BYTES[path.name]:
-                raise BundleError(f"{path.name}: it unpacks to {unpacked} bytes, too many")
-            with np.load(path, allow_pickle=False) as arrays:
-                if missing := expected.keys() - set(arrays.files):
-                    raise BundleError(f"{path.name}: the array {min(missing)} is missing")
-                golden = {name: arrays[name] for name in expected}
-        except BundleError:
-            raise
-        except Exception as error:  # zipfile and NumPy raise many kinds on damaged archives.
-            raise BundleError(f"{path.name}: it cannot be read: {error}") from error
-        for name, (shape, dtype) in expected.items():
-            _check_array(path.name, name, golden[name], shape, dtype)
-        return golden
+
+    def graphs(self) -> list[Graph]:
+        """The head, and the tail."""
+        slices: Spec = {"slices": ((self.uses, self.dim), np.float32)}
+        return [
+            Graph("head.onnx", {"images": (self.input_shape, np.uint8)}, slices),
+            Graph(
+                "tail.onnx",
+                slices,
+                {"logits": ((len(self.classes),), np.float32)},
+                {"slices": "received"},
+            ),
+        ]
 
     def labels(self, slices: NDArray[np.float32]) -> NDArray[np.int32]:
         """The embedding that each slice [...,D] picks, int32 [...]; the first of equals."""
@@ -235,45 +359,20 @@ class Bundle:
             scores = scores - 0.5 * (self.embeddings**2).sum(1)
         return scores.argmax(-1).astype(np.int32)
 
-    def _check_graphs(self) -> None:
-        """Both graphs' interfaces, and their answers to the golden images."""
-        slices = (self.uses, self.dim)
-        graphs = [
-            (self.head_path, ("images", "uint8", self.input_shape), ("slices", "float", slices)),
-            (
-                self.tail_path,
-                ("slices", "float", slices),
-                ("logits", "float", (len(self.classes),)),
-            ),
-        ]
-        golden = self.golden()
-        for path, given, wanted in graphs:
-            session = open_session(path, threads=1)
-            for what, found, (name, kind, shape) in (
-                ("input", session.get_inputs(), given),
-                ("output", session.get_outputs(), wanted),
-            ):
-                if [node.name for node in found] != [name]:
-                    raise BundleError(f"{path.name}: its only {what} must be '{name}'")
-                if found[0].type != f"tensor({kind})":
-                    raise BundleError(f"{path.name}: {name} is {found[0].type}, not {kind}")
-                axes = found[0].shape
-                if isinstance(axes[0], int) or tuple(axes[1:]) != tuple(shape):
-                    raise BundleError(
-                        f"{path.name}: {name} has shape {axes}, not a free batch axis and {shape}"
-                    )
-            feed = golden["images"] if given[0] == "images" else golden["received"]
-            try:
-                answer = session.run([wanted[0]], {given[0]: feed})[0]
-            except Exception as error:
-                raise BundleError(f"{path.name}: it fails on the golden input: {error}") from error
-            expected = golden[wanted[0]]
-            difference = float(np.abs(answer - expected).max())
-            # Written so that NaN fails too.
-            if not difference <= TOLERANCE * max(1.0, float(np.abs(expected).max())):
-                raise BundleError(
-                    f"{path.name}: its {wanted[0]} differ from golden.npz by {difference:.3g}"
-                )
+
+Bundle = PhydnnBundle
+
+
+def load(path_or_name: str | os.PathLike[str]) -> BaseBundle:
+    """Loads and validates a bundle of any system.
+
+    Raises:
+        BundleError: as :meth:`BaseBundle.load`, or its system is none that we know.
+    """
+    system = _read_meta(find(path_or_name) / "bundle.json")["system"]
+    module, _, name = SYSTEMS[system].partition(":")
+    kind: type[BaseBundle] = getattr(importlib.import_module(module), name)
+    return kind.load(path_or_name)
 
 
 def _check_size(path: Path) -> None:
@@ -283,11 +382,13 @@ def _check_size(path: Path) -> None:
         raise BundleError(f"{path.name}: it cannot be read from {path.parent}") from error
     if not path.is_file():
         raise BundleError(f"{path.name}: it is not a file")
-    if size > MAX_BYTES[path.name]:
-        raise BundleError(f"{path.name}: it has {size} bytes, more than {MAX_BYTES[path.name]}")
+    if size > (limit := MAX_BYTES[path.suffix]):
+        raise BundleError(f"{path.name}: it has {size} bytes, more than {limit}")
 
 
-def _read_meta(path: Path) -> dict[str, Any]:
+def _read_meta(path: Path, system: str = "") -> dict[str, Any]:
+    """bundle.json, held against the schema; ``system`` is the one wanted, empty for any."""
+
     def refuse(constant: str) -> None:
         raise ValueError(f"{constant} is no JSON number")
 
@@ -296,6 +397,10 @@ def _read_meta(path: Path) -> dict[str, Any]:
         meta = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
     except (ValueError, RecursionError, OSError) as error:
         raise BundleError(f"bundle.json: it is not JSON: {error}") from error
+    # Before the schema, which would name what another system's bundle lacks.
+    found = meta.get("system") if isinstance(meta, dict) else None
+    if system and isinstance(found, str) and found != system:
+        raise BundleError(f"bundle.json: system: it is '{found[:100]}', but '{system}' is wanted")
     schema = json.loads(
         importlib.resources.files("phydnn").joinpath("bundle_schema.json").read_text("utf-8")
     )
@@ -307,34 +412,55 @@ def _read_meta(path: Path) -> dict[str, Any]:
     return checked
 
 
-def _check_array(
-    file: str, name: str, array: NDArray[Any], shape: tuple[int, ...], dtype: type
-) -> None:
-    if array.dtype != dtype:
-        raise BundleError(f"{file}: {name} is {array.dtype}, not {np.dtype(dtype)}")
-    if array.shape != shape:
-        raise BundleError(f"{file}: {name} has shape {array.shape}, not {shape}")
-    if not np.isfinite(array).all():
-        raise BundleError(f"{file}: {name} holds NaN or infinity")
+def _check_tensors(file: str, what: str, found: Any, wanted: Spec) -> None:
+    """A graph's inputs or outputs, as ONNX Runtime names them, against what they should be."""
+    if [node.name for node in found] != list(wanted):
+        names = ", ".join(f"'{name}'" for name in wanted)
+        raise BundleError(
+            f"{file}: its {what}s must be {names}"
+            if len(wanted) > 1
+            else f"{file}: its only {what} must be {names}"
+        )
+    for node, (name, (shape, dtype)) in zip(found, wanted.items(), strict=True):
+        if node.type != f"tensor({ONNX_TYPES[dtype]})":
+            raise BundleError(f"{file}: {name} is {node.type}, not {ONNX_TYPES[dtype]}")
+        batch, *axes = node.shape or [1]
+        sizes = tuple(axis if isinstance(axis, int) else None for axis in axes)
+        if isinstance(batch, int) or sizes != tuple(shape):
+            raise BundleError(
+                f"{file}: {name} has shape {node.shape}, not a free batch axis and {shape}"
+            )
 
 
-def _read_arrays(
-    path: Path, meta: dict[str, Any]
-) -> tuple[NDArray[np.float32], NDArray[np.complex64]]:
+def _check_arrays(file: str, arrays: Mapping[str, NDArray[Any]], expected: Spec) -> None:
+    for name, (shape, dtype) in expected.items():
+        array = arrays[name]
+        if array.dtype != dtype:
+            raise BundleError(f"{file}: {name} is {array.dtype}, not {np.dtype(dtype)}")
+        fits = len(shape) == array.ndim and all(
+            size in (None, has) for size, has in zip(shape, array.shape, strict=True)
+        )
+        if not fits:
+            raise BundleError(f"{file}: {name} has shape {array.shape}, not {shape}")
+        if not np.isfinite(array).all():
+            raise BundleError(f"{file}: {name} holds NaN or infinity")
+
+
+def read_arrays(path: Path, expected: Spec) -> dict[str, NDArray[Any]]:
+    """Arrays of a safetensors file.
+
+    Raises:
+        BundleError: one is missing, of another shape or dtype, or not finite.
+    """
     try:
         arrays = load_safetensors(path.read_bytes())
     except (OSError, SafetensorError, ValueError) as error:
         raise BundleError(f"{path.name}: it cannot be read: {error}") from error
-    size, dim = int(meta["dictionary"]["size"]), int(meta["slices"]["dim"])
-    for name, shape in (("embeddings", (size, dim)), ("points", (size, 2))):
+    for name in expected:
         if name not in arrays:
             raise BundleError(f"{path.name}: the array {name} is missing")
-        _check_array(path.name, name, arrays[name], shape, np.float32)
-    points = arrays["points"].astype(np.float64)
-    power = float((points**2).sum(1).mean())
-    if abs(power - 1) > 1e-3:
-        raise BundleError(f"{path.name}: points have an average power of {power:.4g}, not 1")
-    return arrays["embeddings"], (points[:, 0] + 1j * points[:, 1]).astype(np.complex64)
+    _check_arrays(path.name, arrays, expected)
+    return {name: arrays[name] for name in expected}
 
 
 def read_opset(path: Path) -> int:

@@ -277,7 +277,7 @@ def _bundles() -> Check:
         return Check("bundles", "absent", f"none in {ROOT / 'models'}")
     for name in names:
         works, last = _python(
-            f"from phydnn.bundle import Bundle; Bundle.load({str(ROOT / 'models' / name)!r})"
+            f"from phydnn.bundle import load; load({str(ROOT / 'models' / name)!r})"
         )
         if not works and "ModuleNotFoundError" in last:
             return Check("bundles", "wrong", f"not checked: {last}", SETUP)

@@ -2,6 +2,7 @@
 # Copyright 2026 the gr-phydnn authors
 """Bundles that ship load; whatever is missing, damaged or wrong is named before anything runs."""
 
+import importlib
 import json
 import shutil
 from collections.abc import Callable
@@ -16,10 +17,23 @@ from hypothesis import strategies as st
 from onnx import numpy_helper
 from safetensors.numpy import load_file, save_file
 
+import phydnn
 from phydnn import constellation
-from phydnn.bundle import Bundle, BundleError, find, read_opset, sha256
+from phydnn.bundle import (
+    SYSTEMS,
+    BaseBundle,
+    Bundle,
+    BundleError,
+    find,
+    load,
+    read_opset,
+    sha256,
+)
 
-SHIPPED = sorted(path.name for path in find("phydnn-resnet20-digits").parent.iterdir())
+SHIPPED = sorted(path.parent for path in find("phydnn-resnet20-digits").parent.glob("*/*.json"))
+PHYDNN = [
+    path for path in SHIPPED if json.loads((path / "bundle.json").read_text())["system"] == "phydnn"
+]
 
 
 def edit_meta(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
@@ -56,10 +70,31 @@ def edit_graph(folder: Path, name: str, change: Callable[[onnx.ModelProto], Any]
     rehash(folder)
 
 
-@pytest.mark.parametrize("name", SHIPPED)
-def test_shipped_bundles(name: str) -> None:
-    bundle = Bundle.load(name)
-    assert bundle.name == name and 0 <= bundle.id < 2**32
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+def test_shipped_bundles(path: Path) -> None:
+    bundle = load(path.name)
+    assert bundle.name == path.name and 0 <= bundle.id < 2**32
+    for name in bundle.meta["files"]:
+        if name.endswith(".onnx"):
+            assert read_opset(path / name) == bundle.meta["opset"]
+    assert (path / "README.md").is_file()
+
+
+def test_every_system_has_a_loader_and_a_schema() -> None:
+    schema = json.loads((Path(phydnn.__file__).parent / "bundle_schema.json").read_text())
+    assert set(SYSTEMS) == set(schema["properties"]["system"]["enum"])
+    assert set(SYSTEMS) == set(schema["$defs"]) - {"sha256"} and len(schema["allOf"]) == len(
+        SYSTEMS
+    )
+    for system, place in SYSTEMS.items():
+        module, _, name = place.partition(":")
+        kind = getattr(importlib.import_module(module), name)
+        assert issubclass(kind, BaseBundle) and system == kind.SYSTEM
+
+
+@pytest.mark.parametrize("path", PHYDNN, ids=lambda path: path.name)
+def test_shipped_phydnns(path: Path) -> None:
+    bundle = Bundle.load(path.name)
     golden = bundle.golden()
     np.testing.assert_array_equal(bundle.labels(golden["slices"]), golden["labels"])
     np.testing.assert_array_equal(bundle.points[golden["labels"]], golden["symbols"])
@@ -68,8 +103,6 @@ def test_shipped_bundles(name: str) -> None:
     )
     np.testing.assert_array_equal(bundle.embeddings[golden["labels"]], golden["received"])
     assert {"backbone", "simulated"} <= set(bundle.meta["metrics"])
-    assert read_opset(bundle.head_path) == bundle.meta["opset"]
-    assert (bundle.path / "README.md").is_file()
 
 
 def test_find(digits_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
