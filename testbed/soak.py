@@ -6,8 +6,9 @@
     .venv/bin/python testbed/soak.py --minutes 60 --out soak
 
 It times a few passes over the data set first, to know how many make up the time. OUT gets what each
-process counted, their memory every few seconds (``memory.csv``), and the verdict (``soak.json``).
-Exit status 1 where a sample or a frame is missing, or memory grew.
+process counted, their memory every few seconds (``memory.csv``, ``soak.png``), and the verdict
+(``soak.json``). Exit status 1 where a sample or a frame is missing, or memory grew. With
+``--processors 0.5`` the three take half a processor between them, and leave the rest to others.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import argparse
 import csv
 import json
 import math
+import os
 import signal
 import statistics
 import subprocess
@@ -24,13 +26,19 @@ import time
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from phydnn.results import provenance, write_json
 
 EVERY_S = 2.0
+SLICE_S = 0.05
+"""How long the three run or pause at a time where they have a share of the processors."""
 TIMED_S = 10.0
 """What is timed to know the rate takes so long at least, the edge's wait for the device apart."""
 GROWTH = 1.05
 """Most that the last quarter's memory may be of the second quarter's; the first warms up."""
+SILENCE_S = 300
+"""The edge's patience: on a machine with other work a pause is no end."""
 NAMES = ("emulator", "edge", "device")
 
 
@@ -41,6 +49,7 @@ def main() -> int:
     parser.add_argument("--bundle", default="phydnn-resnet20-digits")
     parser.add_argument("--data", default="digits")
     parser.add_argument("--scenario", default="two_nodes")
+    parser.add_argument("--processors", type=float, default=math.inf, help="to take at most")
     parser.add_argument("--out", type=Path, default=Path("soak"))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -50,6 +59,7 @@ def main() -> int:
     passes = max(1, math.ceil(60 * options.minutes * passes / seconds))
     counted, memory = soak(options, passes)
     verdict = judge(counted, memory) | {"passes": passes} | provenance()
+    draw(memory, options.out / "soak.png")
     write_json(options.out / "soak.json", verdict)
     print(json.dumps(verdict, indent=2))
     return 0 if verdict["samples_equal"] and verdict["memory_flat"] else 1
@@ -62,7 +72,7 @@ def soak(
     what = ("--bundle", options.bundle, "--data", options.data, "--passes", str(passes))
     arguments = {
         "emulator": ("emulate", options.scenario),
-        "edge": ("rx", *what),
+        "edge": ("rx", *what, "--silence", str(SILENCE_S)),
         "device": ("tx", *what),
     }
     files = {name: options.out / f"{name}.json" for name in NAMES}
@@ -72,7 +82,7 @@ def soak(
             words = (sys.executable, "-m", "phydnn", *arguments[name], "--json", str(files[name]))
             with (options.out / f"{name}.log").open("w") as log:
                 processes[name] = subprocess.Popen(words, stdout=log, stderr=log)
-        memory = watch(processes, options.out / "memory.csv")
+        memory = watch(processes, options.processors, options.out / "memory.csv")
         processes["emulator"].send_signal(signal.SIGTERM)
         for name, process in processes.items():
             if process.wait(timeout=60):
@@ -84,11 +94,11 @@ def soak(
 
 
 def watch(
-    processes: dict[str, subprocess.Popen[bytes]], table: Path
+    processes: dict[str, subprocess.Popen[bytes]], processors: float, table: Path
 ) -> dict[str, list[tuple[float, float]]]:
-    """Notes each process's memory until both ends have ended."""
+    """Notes each process's memory until both ends have ended, and holds them to their share."""
     memory: dict[str, list[tuple[float, float]]] = {name: [] for name in processes}
-    started = time.monotonic()
+    started, noted = time.monotonic(), -EVERY_S
     with table.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["seconds", *(f"{name}_mib" for name in processes)])
@@ -96,14 +106,35 @@ def watch(
             if processes["emulator"].poll() is not None:
                 break
             now = time.monotonic() - started
-            row = [resident(process) for process in processes.values()]
-            for name, mib in zip(processes, row, strict=True):
-                if mib is not None:
-                    memory[name].append((now, mib))
-            writer.writerow([f"{now:.1f}", *("" if mib is None else f"{mib:.1f}" for mib in row)])
-            file.flush()
-            time.sleep(EVERY_S)
+            if now - noted >= EVERY_S:
+                noted = now
+                row = [resident(process) for process in processes.values()]
+                for name, mib in zip(processes, row, strict=True):
+                    if mib is not None:
+                        memory[name].append((now, mib))
+                cells = ("" if mib is None else f"{mib:.1f}" for mib in row)
+                writer.writerow([f"{now:.1f}", *cells])
+                file.flush()
+            before = sum(map(used, processes.values()))
+            time.sleep(SLICE_S)
+            taken = sum(map(used, processes.values())) - before
+            pause = taken / processors - SLICE_S
+            if pause > 0:
+                for process in processes.values():
+                    process.send_signal(signal.SIGSTOP)
+                time.sleep(pause)
+                for process in processes.values():
+                    process.send_signal(signal.SIGCONT)
     return memory
+
+
+def used(process: subprocess.Popen[bytes]) -> float:
+    """The processor time that a process has had, in seconds; 0 once it has ended."""
+    try:
+        fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def resident(process: subprocess.Popen[bytes]) -> float | None:
@@ -150,6 +181,17 @@ def judge(counted: dict[str, Any], memory: dict[str, list[tuple[float, float]]])
             for size in grown.values()
         ),
     }
+
+
+def draw(memory: dict[str, list[tuple[float, float]]], picture: Path) -> None:
+    """Memory over time."""
+    figure = Figure(figsize=(7, 3.5), layout="constrained")
+    axes = figure.subplots()
+    for name, points in memory.items():
+        axes.plot([now / 60 for now, _ in points], [mib for _, mib in points], label=name)
+    axes.set(xlabel="minutes", ylabel="resident memory, MiB", ylim=(0, None))
+    axes.legend()
+    figure.savefig(picture, dpi=150)
 
 
 if __name__ == "__main__":
