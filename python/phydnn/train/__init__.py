@@ -11,13 +11,14 @@ from phydnn.train.config import (
     make_config,
     read_config,
 )
-from phydnn.train.engine import Task, augment, fit, uses_bfloat16
+from phydnn.train.engine import BaseTask, Task, augment, fit, uses_bfloat16
 from phydnn.train.phydnn import PhydnnTask, load_phydnn, make_phydnn, train_phydnn
 
 __all__ = [
     "RECIPES",
     "BackboneConfig",
     "BackboneTask",
+    "BaseTask",
     "FitConfig",
     "PhydnnConfig",
     "PhydnnTask",

@@ -39,14 +39,49 @@ from phydnn.train.config import RESUMABLE_KEYS, FitConfig
 logger = logging.getLogger(__name__)
 
 
-class Task(ABC, nn.Module):
-    """What is trained: a module that knows its loss. Its state dict is what checkpoints hold.
+class BaseTask(ABC, nn.Module):
+    """What is trained: a module that knows its data and its loss.
+
+    Its state dict is what checkpoints hold.
 
     Attributes:
         first_candidate: the first epoch, from 0, that may be chosen as the best.
     """
 
     first_candidate = 0
+
+    @abstractmethod
+    def optimizer(self, config: FitConfig) -> torch.optim.Optimizer:
+        """The optimiser; its groups have a factor ``scale`` on the learning rate."""
+
+    @abstractmethod
+    def forward(self, *batch: Any) -> dict[str, Tensor]:
+        """The loss's terms, weighted, by name: of a batch's tensors and a generator of noise."""
+
+    @abstractmethod
+    def batches(
+        self, train: Any, config: FitConfig, epoch: int, generator: torch.Generator
+    ) -> tuple[int, Iterator[tuple[Tensor, ...]]]:
+        """How many steps an epoch has, and the tensors of each, whose first axis is the batch."""
+
+    @abstractmethod
+    def validate(self, val: Any, device: torch.device, seed: int) -> dict[str, float]:
+        """What an epoch is chosen by, by name."""
+
+    @abstractmethod
+    def merit(self, entry: dict[str, Any]) -> tuple[float, ...]:
+        """How good an epoch is, of what :meth:`validate` gave: the larger the better."""
+
+    def start_epoch(self, epoch: int, optimizer: torch.optim.Optimizer) -> None:
+        """Called before each epoch, the first being 0, with the task in training mode."""
+
+    def end_epoch(self, epoch: int, out: Path) -> dict[str, Any]:
+        """Called after each epoch on the process that writes: what else the history should keep."""
+        return {}
+
+
+class Task(BaseTask):
+    """What is trained on labelled images, by SGD with Nesterov's momentum."""
 
     @abstractmethod
     def groups(self) -> list[dict[str, Any]]:
@@ -60,12 +95,32 @@ class Task(ABC, nn.Module):
     def logits(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """What validation scores: float32 [B,K]."""
 
-    def start_epoch(self, epoch: int, optimizer: torch.optim.Optimizer) -> None:
-        """Called before each epoch, the first being 0, with the task in training mode."""
+    def optimizer(self, config: FitConfig) -> torch.optim.Optimizer:
+        return torch.optim.SGD(
+            self.groups(),
+            lr=config.lr,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+            nesterov=config.momentum > 0,
+        )
 
-    def end_epoch(self, epoch: int, out: Path) -> dict[str, Any]:
-        """Called after each epoch on the process that writes: what else the history should keep."""
-        return {}
+    def batches(
+        self, train: Images, config: FitConfig, epoch: int, generator: torch.Generator
+    ) -> tuple[int, Iterator[tuple[Tensor, ...]]]:
+        side = config.small_side if epoch < config.small_share * config.epochs else 0
+        return max(1, len(train) // config.batch), batches(train, config, generator, side)
+
+    def validate(self, val: Images, device: torch.device, seed: int) -> dict[str, float]:
+        score, loss = validate(self, val, device, seed)
+        return {"val_accuracy": score, "val_loss": loss}
+
+    def merit(self, entry: dict[str, Any]) -> tuple[float, ...]:
+        """Accuracy, and of equals the least loss.
+
+        The loss alone would stop early: it rises with the network's confidence while it still
+        learns.
+        """
+        return entry["val_accuracy"], -entry["val_loss"]
 
 
 def decay_groups(module: nn.Module, scale: float = 1.0) -> list[dict[str, Any]]:
@@ -192,19 +247,20 @@ def load_splits(config: FitConfig) -> tuple[Images, Images]:
     return train.take(slice(config.limit)) if config.limit else train, chooser
 
 
-def fit(task: Task, config: FitConfig, train: Images, val: Images, out: Path) -> Path:
+def fit(task: BaseTask, config: FitConfig, train: Any, val: Any, out: Path) -> Path:
     """Trains ``task``, or goes on with a run that was cut off, and returns the best checkpoint.
 
     Args:
         task: what to train; it is left with the weights of the last epoch.
-        train, val: labelled images; ``val`` chooses the epoch.
+        train, val: what the task's ``batches`` and ``validate`` take, labelled images of most;
+            ``val`` chooses the epoch.
         out: the run's folder.
 
     Raises:
         InputError: images without labels, or ``out`` holds a run with other settings.
         RunError: a loss is no longer a number; the checkpoints of earlier epochs are kept.
     """
-    if train.y is None or val.y is None:
+    if isinstance(train, Images) and (train.y is None or val.y is None):
         raise InputError(f"'{train.name}' has no labels to train on")
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -213,13 +269,7 @@ def fit(task: Task, config: FitConfig, train: Images, val: Images, out: Path) ->
     for parameter in task.parameters():
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(
-        task.groups(),
-        lr=config.lr,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-        nesterov=config.momentum > 0,
-    )
+    optimizer = task.optimizer(config)
     last, best = out / "last.safetensors", out / "best.safetensors"
     history: list[dict[str, Any]] = []
     if last.is_file():
@@ -236,9 +286,9 @@ def fit(task: Task, config: FitConfig, train: Images, val: Images, out: Path) ->
             task.start_epoch(epoch, optimizer)
             sums = _train_epoch(task, config, train, optimizer, epoch, rank, count)
             if rank == 0:
-                score, val_loss = validate(task, val, device, config.seed)
+                found = task.validate(val, device, config.seed)
                 seconds = time.monotonic() - begun
-                entry = {"val_accuracy": score, "val_loss": val_loss, "seconds": seconds, **sums}
+                entry = {**found, "seconds": seconds, **sums}
                 try:
                     history.append(entry | task.end_epoch(epoch, out))
                     _draw(out / "tensorboard", history[-1], epoch)
@@ -252,16 +302,14 @@ def fit(task: Task, config: FitConfig, train: Images, val: Images, out: Path) ->
                     "history": history,
                 }
                 candidates = history[task.first_candidate :] or history[-1:]
-                if history[-1] is max(reversed(candidates), key=_merit):
+                if history[-1] is max(reversed(candidates), key=task.merit):
                     checkpoint.save(best, {k: v for k, v in state.items() if k != "optimizer"})
                 checkpoint.save(last, state)
                 logger.info(
-                    "epoch %d/%d: %s, validation accuracy %.4f, loss %.4f, %.0f s",
+                    "epoch %d/%d: %s, %.0f s",
                     epoch + 1,
                     config.epochs,
-                    ", ".join(f"{name} {value:.4f}" for name, value in sums.items()),
-                    score,
-                    val_loss,
+                    ", ".join(f"{name} {value:.4f}" for name, value in (sums | found).items()),
                     seconds,
                 )
             if count > 1:
@@ -269,18 +317,10 @@ def fit(task: Task, config: FitConfig, train: Images, val: Images, out: Path) ->
     return best
 
 
-def _merit(entry: dict[str, Any]) -> tuple[float, float]:
-    """By what an epoch is chosen: accuracy, and of equals the least loss.
-
-    The loss alone would stop early: it rises with the network's confidence while it still learns.
-    """
-    return entry["val_accuracy"], -entry["val_loss"]
-
-
 def _train_epoch(
-    task: Task,
+    task: BaseTask,
     config: FitConfig,
-    train: Images,
+    train: Any,
     optimizer: torch.optim.Optimizer,
     epoch: int,
     rank: int,
@@ -297,18 +337,17 @@ def _train_epoch(
     learns = any(parameter.requires_grad for parameter in task.parameters())
     # Made anew each epoch, since what learns, and its shape, change between epochs.
     model = DistributedDataParallel(task) if count > 1 and learns else task
-    side = config.small_side if epoch < config.small_share * config.epochs else 0
-    steps = max(1, len(train) // config.batch)
+    steps, given = task.batches(train, config, epoch, order)
     sums: dict[str, float] = {}
     with Progress(transient=True, disable=rank > 0) as progress:
         bar = progress.add_task(f"epoch {epoch + 1}/{config.epochs}", total=steps)
-        for step, (x, y) in enumerate(batches(train, config, order, side)):
+        for step, batch in enumerate(given):
             share = one_cycle((epoch + step / steps) / config.epochs, config.warmup)
             for group in optimizer.param_groups:
                 group["lr"] = config.lr * group["scale"] * share
-            x, y = x[rank::count].to(device), y[rank::count].to(device)
+            mine = [tensor[rank::count].to(device) for tensor in batch]
             with autocast:
-                terms = model(x, y, noise)
+                terms = model(*mine, noise)
             for name, term in terms.items():
                 value = term.item()
                 if not math.isfinite(value):
