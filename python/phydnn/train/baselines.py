@@ -57,7 +57,7 @@ class _BottlefitTask(Task):
         self._config = config
         if config.compile:
             for part in (student.encoder, student.edge):
-                part.compile()
+                part.compile(dynamic=False)
 
     def logits(self, x: Tensor, generator: torch.Generator) -> Tensor:
         logits: Tensor = self.student(x).float()
