@@ -24,10 +24,10 @@ from typing import Any, get_type_hints
 import numpy as np
 import sigmf
 from jsonschema.exceptions import ValidationError
+from numpy.typing import NDArray
 from sigmf.validate import validate
 
 from . import __version__
-from .datasets import Images
 from .errors import InputError
 from .results import provenance, write_bytes
 
@@ -59,17 +59,17 @@ class Frame:
 
 @dataclass(frozen=True)
 class Made:
-    """What made a recording: with the same bundle and images it can be measured again.
+    """What made a recording: with the same bundle and data it can be measured again.
 
     Attributes:
         point: "sent", the transmitter's output, or "received", the receiver's input.
         bundle: its name.
         bundle_id: what the frames' headers say.
         waveform: the name of the preset.
-        batch: images in a frame.
-        images: how many there were.
+        batch: items in a frame, at most: images, sentences or weights.
+        items, frames: how many there were.
         data: the data set's name.
-        images_sha256: of their pixels, by :func:`fingerprint`.
+        data_sha256: of the items, by :func:`fingerprint` where they are images.
         link, channel, snr_db, cfo_hz, sfo_ppm, phase_noise_hz, seed: as of ``run_link``.
     """
 
@@ -78,9 +78,10 @@ class Made:
     bundle_id: int
     waveform: str
     batch: int
-    images: int
+    items: int
+    frames: int
     data: str
-    images_sha256: str
+    data_sha256: str
     link: str
     channel: str
     snr_db: float
@@ -119,9 +120,9 @@ def paths(name: str | os.PathLike[str]) -> tuple[Path, Path]:
     return path.with_name(path.name + _META), path.with_name(path.name + _DATA)
 
 
-def fingerprint(images: Images) -> str:
-    """SHA-256 of the images' pixels, in hexadecimal."""
-    return hashlib.sha256(np.ascontiguousarray(images.x).data).hexdigest()
+def fingerprint(values: NDArray[Any]) -> str:
+    """SHA-256 of an array's values, in hexadecimal."""
+    return hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()
 
 
 def store(part: Path, name: str | os.PathLike[str], recording: Recording, author: str = "") -> None:
@@ -282,7 +283,8 @@ def _made(meta: Path, information: dict[str, Any]) -> Made:
     for key, low, high in (
         ("bundle_id", 0, 1 << 32),
         ("batch", 1, 1 << 24),
-        ("images", 1, 1 << 40),
+        ("items", 1, 1 << 40),
+        ("frames", 1, 1 << 25),
         ("seed", 0, 1 << 64),
     ):
         if not low <= values[key] < high:
@@ -306,10 +308,10 @@ def _frames(meta: Path, annotations: list[Any], samples: int, made: Made) -> lis
             if not _is(annotation.get(name), int) or not 0 <= annotation[name] < 1 << 62:
                 raise InputError(f"{meta}: {name} of annotation {index} must be 0 or more")
         frame = Frame(*(annotation[name] for name in names))
-        if frame.number * made.batch >= made.images:
+        if frame.number >= made.frames:
             raise InputError(
-                f"{meta}: annotation {index} is of frame {frame.number}, but {made.images} images "
-                f"by {made.batch} make no such frame"
+                f"{meta}: annotation {index} is of frame {frame.number}, but there were only "
+                f"{made.frames}"
             )
         if not frame.count or frame.start + frame.count > samples:
             raise InputError(

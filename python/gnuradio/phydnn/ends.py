@@ -87,11 +87,63 @@ class device(gr.hier_block2):
         self.transmitter.set_amplitude(amplitude)
 
 
+class receiver(gr.hier_block2):
+    """The part of every receiver: samples in, payloads out.
+
+    Frame synchronizer, CSI estimator and equalizer; their documentation says more.
+
+    Stream input: complex samples. Message outputs: ``symbols``, the payload of each frame with
+    ``n0``; ``csi``, its channel estimates; ``raw``, its resource grid before the equalizer. Message
+    input ``done``: any message says that a frame is over.
+
+    Args:
+        bundle_id: frames of other bundles are reported as erasures.
+        dimensions, sample_rate, smoothing, max_uses, in_flight: see :class:`edge`.
+
+    Attributes:
+        synchronizer, estimator, equalizer: the blocks inside.
+
+    Raises:
+        ValueError: a parameter is out of range.
+    """
+
+    def __init__(
+        self,
+        bundle_id: int,
+        dimensions: Any = "wide",
+        sample_rate: float = 20e6,
+        smoothing: str = "window",
+        max_uses: int = 262144,
+        in_flight: int = 0,
+    ) -> None:
+        gr.hier_block2.__init__(
+            self, "receiver", gr.io_signature(1, 1, gr.sizeof_gr_complex), gr.io_signature(0, 0, 0)
+        )
+        self.synchronizer = frame_synchronizer(
+            dimensions,
+            sample_rate=sample_rate,
+            bundle_id=bundle_id,
+            max_uses=max_uses,
+            in_flight=in_flight,
+        )
+        self.estimator = csi_estimator(dimensions, smoothing)
+        self.equalizer = equalizer(dimensions)
+        self.message_port_register_hier_in("done")
+        for port in ("symbols", "csi", "raw"):
+            self.message_port_register_hier_out(port)
+        self.connect(self, self.synchronizer)
+        self.msg_connect(self, "done", self.synchronizer, "done")
+        self.msg_connect(self.synchronizer, "grid", self.estimator, "grid")
+        self.msg_connect(self.synchronizer, "grid", self, "raw")
+        self.msg_connect(self.estimator, "grid", self.equalizer, "grid")
+        self.msg_connect(self.estimator, "csi", self, "csi")
+        self.msg_connect(self.equalizer, "symbols", self, "symbols")
+
+
 class edge(gr.hier_block2):
     """The edge: samples in, classes out.
 
-    Frame synchronizer, CSI estimator, equalizer, embedding demapper and tail; their documentation
-    says more.
+    A :class:`receiver`, embedding demapper and tail; their documentation says more.
 
     Stream input: complex samples. Message outputs: ``classes`` of the tail; ``csi``, the channel
     estimates of each frame; ``raw``, the resource grid before the equalizer; ``symbols``, the
@@ -110,7 +162,7 @@ class edge(gr.hier_block2):
         threads: of ONNX Runtime; 0 for half of the cores.
 
     Attributes:
-        synchronizer, estimator, equalizer, demapper, tail: the blocks inside.
+        receiver, demapper, tail: the blocks inside.
 
     Raises:
         BundleError: the bundle is missing, damaged or not what it says.
@@ -132,31 +184,20 @@ class edge(gr.hier_block2):
             self, "edge", gr.io_signature(1, 1, gr.sizeof_gr_complex), gr.io_signature(0, 0, 0)
         )
         bundle = loaded(bundle)
-        self.synchronizer = frame_synchronizer(
-            dimensions,
-            sample_rate=sample_rate,
-            bundle_id=bundle.id,
-            max_uses=max_uses,
-            in_flight=in_flight,
-        )
-        self.estimator = csi_estimator(dimensions, smoothing)
-        self.equalizer = equalizer(dimensions)
+        self.receiver = receiver(bundle.id, dimensions, sample_rate, smoothing, max_uses, in_flight)
         self.demapper = embedding_demapper(
             bundle.embeddings, bundle.points, decision or bundle.decision
         )
         self.tail = tail(bundle, threads)
         for port in ("classes", "csi", "raw", "symbols"):
             self.message_port_register_hier_out(port)
-        self.connect(self, self.synchronizer)
-        self.msg_connect(self.synchronizer, "grid", self.estimator, "grid")
-        self.msg_connect(self.synchronizer, "grid", self, "raw")
-        self.msg_connect(self.estimator, "grid", self.equalizer, "grid")
-        self.msg_connect(self.estimator, "csi", self, "csi")
-        self.msg_connect(self.equalizer, "symbols", self.demapper, "symbols")
-        self.msg_connect(self.equalizer, "symbols", self, "symbols")
+        self.connect(self, self.receiver)
+        for port in ("csi", "raw", "symbols"):
+            self.msg_connect(self.receiver, port, self, port)
+        self.msg_connect(self.receiver, "symbols", self.demapper, "symbols")
         self.msg_connect(self.demapper, "slices", self.tail, "slices")
         self.msg_connect(self.tail, "classes", self, "classes")
-        self.msg_connect(self.tail, "classes", self.synchronizer, "done")
+        self.msg_connect(self.tail, "classes", self.receiver, "done")
 
     def set_decision(self, decision: str) -> None:
         """May be called while running."""

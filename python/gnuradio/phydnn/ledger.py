@@ -17,17 +17,17 @@ import pmt
 from numpy.typing import NDArray
 
 from gnuradio import gr
-from phydnn.bundle import Bundle
 from phydnn.channels import ChannelSpec
 
 from . import pdus
+from .jobs import Job
 
 HELD_BACK = 64
 """Samples that the channel's filters may keep at the end of a stream; less than the gap."""
 MAPPED = frozenset({"mapped"})
 SENT = frozenset({"sent"})
-RECEIVED = frozenset({"raw", "csi", "symbols", "slices", "classes"})
-"""The ports of the ends: of the mapper, of the transmitter, of the receiver."""
+RECEIVED = frozenset({"raw", "csi", "symbols", "demapped", "results"})
+"""The ports of the ends: of a job's source, of the transmitter, of the receiver and the sink."""
 _UNKNOWN, _ERASED, _DONE = range(3)
 
 
@@ -104,14 +104,13 @@ class _Frame:
     """What is known of a frame that is under way."""
 
     number: int
-    images: int
+    items: int
     seen: set[str] = field(default_factory=set)
     complete: bool = False
     reason: str = ""
     payload: NDArray[np.complex64] | None = None
     symbols: NDArray[np.complex64] | None = None
     refined: NDArray[np.complex64] | None = None
-    classes: NDArray[np.int32] | None = None
     stamps: dict[str, float] = field(default_factory=dict)
 
 
@@ -126,9 +125,9 @@ _SETTLED = np.dtype(
 class ledger(gr.basic_block):
     """Keeps account of every frame, at the ends that it listens to.
 
-    Message inputs: ``mapped``, the mapper's symbols; ``sent`` of the transmitter; ``raw``,
-    ``csi``, ``symbols``, ``slices`` and ``classes`` of the receiver. Message output ``done``: lets
-    a frame out.
+    Message inputs: ``mapped``, the symbols of the job's source; ``sent`` of the transmitter;
+    ``raw``, ``csi`` and ``symbols`` of the receiver; ``demapped`` and ``results`` of the job's
+    sink. Message output ``done``: lets a frame out.
 
     The messages about a frame come from several threads, in any order. A frame is settled when
     the last of them is there, and what is measured is summed by frame number in the end: so no
@@ -137,12 +136,10 @@ class ledger(gr.basic_block):
     stays flat however long the link runs.
 
     Args:
-        bundle: whose images the frames hold.
-        count: images.
-        batch: images in a frame; the last of a pass may hold fewer.
-        passes: how often all images are sent.
+        job: what the frames hold; it takes in their results.
         waveform: its dimensions.
         ports: those that are listened to: MAPPED, SENT and RECEIVED, or some of them.
+        passes: how often all items are sent.
         response: the channel at the used subcarriers, complex [subcarriers], where it is known.
         window: frames that may be under way at once, the next one leaving when one is settled; 0
             where it leaves when one has been sent, whatever becomes of that.
@@ -150,19 +147,17 @@ class ledger(gr.basic_block):
 
     Attributes:
         results: frames that came out of the receiver, whatever became of them.
-        predictions: int32 [passes x count], the class of each image; -1 where it never arrived.
         snapshot: of the first frame that arrived.
         changed: set when there is something to settle.
-        images_done, images_lost: of the frames that are settled.
+        job: whose frames they are.
+        items_done, items_lost: of the frames that are settled.
         samples: that were let out.
         repeated, unknown: frames that came though they had arrived, or that are none of these.
     """
 
     def __init__(
         self,
-        bundle: Bundle,
-        count: int,
-        batch: int,
+        job: Job,
         waveform: Any,
         ports: frozenset[str],
         *,
@@ -172,18 +167,16 @@ class ledger(gr.basic_block):
         flush: int = 0,
     ) -> None:
         gr.basic_block.__init__(self, name="ledger", in_sig=None, out_sig=None)
-        self.predictions = np.full(passes * count, -1, np.int32)
         self.snapshot = Snapshot()
         self.changed = threading.Event()
-        self.images_done = self.images_lost = self.samples = 0
+        self.items_done = self.items_lost = self.samples = 0
         self.repeated = self.unknown = self.results = 0
-        self._uses, self._count, self._batch = bundle.uses, count, batch
+        self.job = job
         self._waveform, self._response, self._ports = waveform, response, ports
         self._flush = flush
         self._subcarriers = subcarriers_of(waveform)
-        self._a_pass = -(-count // batch)
         # Written to at once: a long run takes at its start the memory that it will need.
-        self._settled = np.empty(passes * self._a_pass, _SETTLED)
+        self._settled = np.empty(passes * job.frames, _SETTLED)
         self._settled[...] = np.zeros((), _SETTLED)
         self._reasons = [""]
         self._paced = window > 0
@@ -203,16 +196,15 @@ class ledger(gr.basic_block):
         """How many there are."""
         return len(self._settled)
 
+    @property
+    def items(self) -> int:
+        """How many there are in all frames."""
+        return self.frames // self.job.frames * self.job.count
+
     def open(self, frames: int) -> None:
         """Lets frames out: the first ones, and then one for each that is done."""
         for _ in range(frames):
             self.message_port_pub(pmt.intern("done"), pmt.PMT_T)
-
-    def _images_of(self, number: int) -> slice:
-        """The places of a frame's images among all."""
-        a_pass, within = divmod(number, self._a_pass)
-        start = a_pass * self._count + within * self._batch
-        return slice(start, min(start + self._batch, (a_pass + 1) * self._count))
 
     def _issue(self) -> None:
         """The next frame of a paced link may be heard of."""
@@ -221,8 +213,8 @@ class ledger(gr.basic_block):
             self._issued += 1
 
     def _begin(self, number: int) -> _Frame:
-        images = self._images_of(number)
-        frame = _Frame(number, images.stop - images.start)
+        items = self.job.items(number)
+        frame = _Frame(number, items.stop - items.start)
         self._under_way[number] = frame
         return frame
 
@@ -231,7 +223,7 @@ class ledger(gr.basic_block):
         frame = self._under_way.get(number)
         if frame is None and not self._paced:
             if not 0 <= number < self.frames:
-                self.unknown += port == "classes"
+                self.unknown += port == "results"
                 return None
             state = self._settled["state"][number]
             if state == _UNKNOWN:
@@ -240,10 +232,10 @@ class ledger(gr.basic_block):
                 # A sender that began anew makes good what was lost.
                 frame = self._begin(number)
                 self._settled["state"][number] = _UNKNOWN
-                self.images_done -= frame.images
-                self.images_lost -= frame.images
+                self.items_done -= frame.items
+                self.items_lost -= frame.items
             else:
-                self.repeated += port == "classes"
+                self.repeated += port == "results"
         return None if frame is None or frame.complete else frame
 
     def _listener(self, port: str) -> Callable[[Any], None]:
@@ -256,7 +248,7 @@ class ledger(gr.basic_block):
             else:
                 metadata, values = message, None
             with self._lock:
-                self.results += port == "classes"
+                self.results += port == "results"
                 number = pdus.get(metadata, "frame_number", -1)
                 frame = self._frame(number, port, pdus.erased(metadata))
                 if frame is None:
@@ -311,18 +303,17 @@ class ledger(gr.basic_block):
         if self.snapshot.symbols is None and not pdus.erased(metadata):
             self.snapshot.symbols = values
 
-    def _on_slices(self, frame: _Frame, _metadata: Any, _values: Any) -> None:
-        frame.stamps["slices"] = time.perf_counter()
+    def _on_demapped(self, frame: _Frame, _metadata: Any, _values: Any) -> None:
+        frame.stamps["demapped"] = time.perf_counter()
 
-    def _on_classes(self, frame: _Frame, metadata: Any, values: Any) -> None:
+    def _on_results(self, frame: _Frame, metadata: Any, values: Any) -> None:
         self._settled["tail"][frame.number] = pdus.get(metadata, "tail_s", math.nan)
         if pdus.erased(metadata):
             frame.reason = pdus.get(metadata, "reason", "lost")
-        elif values is None or len(values) != frame.images:
+        elif not self.job.take(frame.number, values):
             frame.reason = "payload"
         else:
             self._settled["reason"][frame.number] = 0
-            self.predictions[self._images_of(frame.number)] = values
 
     def settle(self) -> None:
         """Settles the frames of which all is known."""
@@ -340,7 +331,7 @@ class ledger(gr.basic_block):
                 self._reasons.append(frame.reason)
             row["reason"] = self._reasons.index(frame.reason)
         elif self._ports >= RECEIVED:
-            row["receive"] = frame.stamps["slices"] - frame.stamps["raw"]
+            row["receive"] = frame.stamps["demapped"] - frame.stamps["raw"]
             assert frame.refined is not None
             if frame.payload is not None:
                 assert frame.symbols is not None
@@ -354,8 +345,8 @@ class ledger(gr.basic_block):
             del self._under_way[frame.number]
             if self._paced:
                 self._issue()
-            self.images_done += frame.images
-            self.images_lost += frame.images if frame.reason else 0
+            self.items_done += frame.items
+            self.items_lost += frame.items if frame.reason else 0
         if self._paced:
             self.open(1)
 
@@ -374,7 +365,7 @@ class ledger(gr.basic_block):
             made = sum(counts[name] for name in ("frames", "lost", "bundle_mismatches", "cut"))
             if not seen or made != self.results:
                 return
-            lost = [frame for frame in self._under_way.values() if "classes" not in frame.seen]
+            lost = [frame for frame in self._under_way.values() if "results" not in frame.seen]
         for frame in lost:
             frame.reason = "lost"
             self._settle(frame)
@@ -414,8 +405,7 @@ class ledger(gr.basic_block):
         return {n: int(self._settled["start"][n]) for n in arrived.tolist()}
 
     def _uses_of(self, number: int) -> int:
-        images = self._images_of(number)
-        return (images.stop - images.start) * self._uses
+        return int(self.job.uses[number % self.job.frames])
 
     def record(self, sample_rate: float) -> dict[str, Any]:
         """The keys of the results that come from counting, by frame number.

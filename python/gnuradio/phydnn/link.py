@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 the gr-phydnn authors
-"""Split inference over a link, both ends in one flowgraph or each in its own, frame by frame.
+"""A job over a link, both ends in one flowgraph or each in its own, frame by frame.
 
-A run is made of a sending half (images to samples), a receiving half (samples to classes), and the
-*way* between them: the channel block, a recording, sockets, or radios. One half alone, with a way
-that leads out of the process, is what ``phydnn tx`` and ``phydnn rx`` run.
+A run is made of a sending half (a job's source and the transmitter), a receiving half (the receiver
+and the job's sink), and the *way* between them: the channel block, a recording, sockets, or radios.
+One half alone, with a way that leads out of the process, is what ``phydnn tx`` and ``phydnn rx``
+run.
 """
 
 from __future__ import annotations
@@ -14,11 +15,8 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from gnuradio import gr
 from phydnn.bundle import Bundle
@@ -26,21 +24,19 @@ from phydnn.channels import parse_channel
 from phydnn.datasets import Images
 from phydnn.errors import InputError, RunError
 from phydnn.radios import Radio
-from phydnn.recording import Made, fingerprint, paths
+from phydnn.recording import Made, paths
 from phydnn.recording import load as load_recording
-from phydnn.results import wilson_interval
 
-from .ends import device, edge
+from .ends import receiver as receiver_block
+from .jobs import Classification, Job
 from .ledger import MAPPED, RECEIVED, SENT, Snapshot, csi_error, ledger, response_of
-from .networks import head, loaded
 from .phydnn_python import channel as channel_block
-from .phydnn_python import embedding_mapper, numerology
+from .phydnn_python import frame_transmitter, numerology
 from .recording import player, recorder
-from .sources import image_source
 from .usrp import start
 from .ways import Loopback, Played, Radios, Sockets, Way, Written
 
-__all__ = ["ENDS", "LINKS", "LinkResult", "Snapshot", "csi_error", "run_link"]
+__all__ = ["ENDS", "LINKS", "LinkResult", "Snapshot", "csi_error", "run_job", "run_link"]
 
 LINKS = ("loopback", "zmq", "usrp", "file")
 ENDS = ("tx", "rx")
@@ -63,18 +59,19 @@ LONGEST_RUN = 1 << 24
 
 @dataclass(frozen=True)
 class LinkResult:
-    """What :func:`run_link` measured.
+    """What :func:`run_job` measured.
 
     Attributes:
         record: the keys of the project's JSON results.
-        predictions: int32 [n], the class of each image in the bundle's order; -1 where its frame
-            never arrived. Empty without a receiver.
-        seconds: host time from the first image to the last class.
+        job: what was carried; of a recording, what that holds.
+        outcome: what came out, as the job says; None without a receiver.
+        seconds: host time from the first item to the last.
         snapshot: of the first frame that arrived.
     """
 
     record: dict[str, Any]
-    predictions: NDArray[np.int32]
+    job: Job
+    outcome: Any
     seconds: float
     snapshot: Snapshot
 
@@ -83,6 +80,26 @@ def run_link(
     bundle: Bundle | str | os.PathLike[str],
     images: Images,
     *,
+    batch: int = 64,
+    decision: str = "",
+    **options: Any,
+) -> LinkResult:
+    """Classifies images with the head at one end of a link and the tail at the other.
+
+    Args:
+        bundle, images, batch, decision: see :class:`phydnn.jobs.Classification`.
+        options: of :func:`run_job`.
+
+    Raises:
+        InputError: an argument, the bundle, the images or the recording are no good.
+        RunError: the link fell silent before anything came, a radio is missing or was lost.
+    """
+    return run_job(Classification(bundle, images, batch, decision), **options)
+
+
+def run_job(
+    job: Job,
+    *,
     ends: Collection[str] = ENDS,
     link: str = "loopback",
     channel: str = "awgn",
@@ -90,11 +107,9 @@ def run_link(
     cfo_hz: float = 0.0,
     sfo_ppm: float = 0.0,
     phase_noise_hz: float = 0.0,
-    batch: int = 64,
     passes: int = 1,
     seed: int = 1,
     sample_rate: float = 20e6,
-    decision: str = "",
     dimensions: str = "wide",
     bind: str = BIND,
     connect: str = "",
@@ -109,23 +124,22 @@ def run_link(
     stop: threading.Event | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> LinkResult:
-    """Classifies images with the head at one end of a link and the tail at the other.
+    """Carries a job's items from one end of a link to the other.
 
-    Every image is accounted for: one whose frame never arrived counts as wrong. For one seed the
-    record is the same on every run but for ``latency_ms``.
+    Every item is accounted for, those whose frames never arrived, too. For one seed the record is
+    the same on every run but for ``latency_ms``.
 
-    The record's keys: ``accuracy`` and its 95% Wilson interval ``accuracy_ci95`` over all ``n``
-    images, and ``accuracy_received`` over those whose frames arrived (for labelled images);
-    ``channel_uses`` of payload in all; ``samples_on_air`` with preambles, prefixes and gaps;
-    ``bytes_on_air``, what header and pilots would carry as the BPSK that they are (one bit a
-    subcarrier), the payload being no bits; ``frames_sent``, ``frames_lost`` and, by reason,
-    ``erasures``; ``evm_db`` against the symbols that were sent, known since both ends are in one
-    process; ``csi_mse`` of the refined estimate against the channel's response, where that is
-    known (``awgn`` and static delay lines), relative to its mean power and up to a common phase and
-    delay, which are timing's; ``snr_db_estimated``, the mean of the frames' estimates in dB;
-    ``latency_ms`` of a frame: ``head`` and ``tail`` (the graphs), ``map`` (embedding mapper),
-    ``air`` (samples over sample rate), ``receive`` (from the resource grid to the slices)
-    and ``total``, their sum, without the time that frames wait for each other.
+    The record's keys: the job's own, over all ``n`` items; ``channel_uses`` of payload in all;
+    ``samples_on_air`` with preambles, prefixes and gaps; ``bytes_on_air``, what header and pilots
+    would carry as the BPSK that they are (one bit a subcarrier), the payload being no bits;
+    ``frames_sent``, ``frames_lost`` and, by reason, ``erasures``; ``evm_db`` against the symbols
+    that were sent, known since both ends are in one process; ``csi_mse`` of the refined estimate
+    against the channel's response, where that is known (``awgn`` and static delay lines), relative
+    to its mean power and up to a common phase and delay, which are timing's; ``snr_db_estimated``,
+    the mean of the frames' estimates in dB; ``latency_ms`` of a frame: ``head`` and ``tail`` (the
+    graphs), ``map`` (from the head's end to the symbols), ``air`` (samples over sample rate),
+    ``receive`` (from the resource grid to what the symbols stand for) and ``total``, their sum,
+    without the time that frames wait for each other.
 
     One end alone gives those of them that it can see. Links zmq and usrp add ``ended`` ("complete",
     "silence" or "stopped"), ``frames_repeated`` and ``frames_unknown``, which count for nothing
@@ -133,15 +147,14 @@ def run_link(
     lost; usrp adds ``faults``, by kind, and ``void``: whether they spoil the trial.
 
     Link "file" plays a recording into the receiver. It says itself what it holds: channel, snr_db,
-    the offsets, batch, seed, sample_rate, dimensions and the number of images are its own, and the
-    arguments of these names do not count. The head maps the same images again, so that ``evm_db``
-    has something to compare with; ``csi_mse`` is there where the channel was ``awgn``. A sender
-    alone writes ``record_sent`` instead.
+    the offsets, the job's batch and number of items, seed, sample_rate and dimensions are its own,
+    and the arguments of these names do not count. The job's source makes the same symbols again, so
+    that ``evm_db`` has something to compare with; ``csi_mse`` is there where the channel was
+    ``awgn``. A sender alone writes ``record_sent`` instead.
 
     Args:
-        bundle: a bundle, or the path or name of one.
-        images: what to classify; labels are matched with the bundle's classes by name. A receiver
-            alone has to know them, too: it measures the accuracy.
+        job: what to carry. A receiver alone has to know its items, too: it measures what became of
+            them.
         ends: "tx", "rx" or both.
         link: "loopback" (both ends), "zmq", "usrp" or "file".
         channel: as :func:`phydnn.channels.parse_channel` takes it. Link zmq has it where both ends
@@ -150,11 +163,9 @@ def run_link(
         cfo_hz: carrier frequency offset.
         sfo_ppm: sample clock offset.
         phase_noise_hz: linewidth of the oscillators.
-        batch: images in a frame.
-        passes: how often all images are sent.
+        passes: how often all items are sent.
         seed: of the fades, the phase noise and the noise.
         sample_rate: samples per second; link usrp takes the radio's.
-        decision: "hard" or "soft" lookup; empty for the bundle's own.
         dimensions: name of a preset of the waveform.
         bind: where a sender over zmq answers.
         connect: where a receiver over zmq asks; empty for where the sender answers.
@@ -170,13 +181,12 @@ def run_link(
             receiver over zmq or usrp, once one has come, counts the others as lost; None for
             SILENCE_S and ENDED_S. What never begins fails after PEER_S.
         stop: once set, the run ends as it does after a silence.
-        progress: called now and then with the images that are done and those that were lost.
+        progress: called now and then with the items that are done and those that were lost.
 
     Raises:
-        InputError: an argument, the bundle, the images or the recording are no good.
+        InputError: an argument or the recording is no good.
         RunError: the link fell silent before anything came, a radio is missing or was lost.
     """
-    bundle = loaded(bundle)
     stop = stop or threading.Event()
     sends, receives = _halves(link, ends)
     if link == "usrp":
@@ -193,8 +203,7 @@ def run_link(
         made, sample_rate = recording.made, recording.sample_rate
         channel, snr_db, dimensions, seed = made.channel, made.snr_db, made.waveform, made.seed
         cfo_hz, sfo_ppm, phase_noise_hz = made.cfo_hz, made.sfo_ppm, made.phase_noise_hz
-        batch, passes = made.batch, 1
-        images = _those_recorded(made, bundle, images)
+        job, passes = job.recorded(made), 1
     elif replay is not None:
         raise InputError(f"link '{link}' plays no recording: choose file")
     elif link == "file" and record_sent is None:
@@ -203,17 +212,9 @@ def run_link(
         raise InputError("record is what a receiver gets, record_sent what a sender puts out")
     if not -100 <= snr_db <= 100:
         raise InputError(f"snr_db is {snr_db}: give Es/N0 between -100 and 100 dB")
-    if decision not in ("", "hard", "soft"):
-        raise InputError(f"there is no decision '{decision}': choose hard or soft")
     if not 0 <= seed < 1 << 64:
         raise InputError(f"seed is {seed}: give one from 0 to 2^64 - 1")
-    if not 1 <= batch * bundle.uses < 1 << 24:
-        raise InputError(
-            f"batch is {batch}: a frame of bundle {bundle.name} holds 1 to "
-            f"{((1 << 24) - 1) // bundle.uses} images"
-        )
-    images = _in_the_order_of(bundle, images)
-    if not 1 <= passes * -(-len(images) // batch) <= LONGEST_RUN:
+    if not 1 <= passes * job.frames <= LONGEST_RUN:
         raise InputError(f"passes is {passes}: a run has 1 to {LONGEST_RUN} frames")
     if not 0 <= period_s <= 3600 or (period_s and (link != "usrp" or not sends)):
         raise InputError(
@@ -223,6 +224,7 @@ def run_link(
         raise InputError(f"passes is {passes}: a recording holds one pass")
     if record is not None and record_sent is not None and paths(record) == paths(record_sent):
         raise InputError(f"cannot record both what is sent and what is received as {record}")
+    job.begin(passes)
     # Where the channel is this process's, the results say which it was.
     inside = recording is not None or (sends and receives and link != "usrp" and not connect)
 
@@ -233,16 +235,21 @@ def run_link(
             waveform = numerology(dimensions)
             receiver = sender = air = response = None
             if receives:
-                receiver = edge(
-                    bundle,
+                receiver = receiver_block(
+                    job.bundle.id,
                     waveform,
                     sample_rate,
-                    decision,
-                    max_uses=max(262144, batch * bundle.uses),
+                    max_uses=max(262144, int(job.uses.max())),
                     in_flight=0 if link == "usrp" else 2 * IN_FLIGHT,
                 )
             if sends and recording is None:
-                sender = device(bundle, waveform, batch, amplitude=amplitude)
+                sender = frame_transmitter(
+                    waveform,
+                    bundle_id=job.bundle.id,
+                    kind=job.kind,
+                    precoded=job.precoded,
+                    amplitude=amplitude,
+                )
             if recording is None and inside:
                 spec = parse_channel(channel)
                 response = response_of(spec, waveform, sample_rate)
@@ -281,9 +288,7 @@ def run_link(
             raise InputError(str(error)) from error
 
         books = ledger(
-            bundle,
-            len(images),
-            batch,
+            job,
             waveform,
             (MAPPED if sends else frozenset())
             | (SENT if sends or recording else frozenset())
@@ -298,22 +303,20 @@ def run_link(
             top.msg_connect(books, "done", played, "done")
             top.msg_connect(played, "sent", books, "sent")
         if sends:
-            source = image_source(bundle, images, batch, 0, passes=passes, flush=way.flush)
+            source = job.source(passes, way.flush)
             top.msg_connect(books, "done", source, "done")
+            top.msg_connect(source, "symbols", books, "mapped")
             if sender is not None:
-                way.connect_images(top, source, sender)
-                top.msg_connect(sender, "symbols", books, "mapped")
+                way.connect_symbols(top, source, sender)
                 top.msg_connect(sender, "sent", books, "sent")
-            else:
-                network = head(bundle, batch)
-                mapper = embedding_mapper(bundle.embeddings, bundle.points, bundle.lookup)
-                top.msg_connect(source, "images", network, "images")
-                top.msg_connect(network, "slices", mapper, "slices")
-                top.msg_connect(mapper, "symbols", books, "mapped")
         if receiver is not None:
-            for port in ("raw", "csi", "symbols", "classes"):
+            sink = job.sink()
+            top.msg_connect(receiver, "symbols", sink, "symbols")
+            top.msg_connect(sink, "results", receiver, "done")
+            for port in ("raw", "csi", "symbols"):
                 top.msg_connect(receiver, port, books, port)
-            top.msg_connect(receiver.demapper, "slices", books, "slices")
+            for port in ("demapped", "results"):
+                top.msg_connect(sink, port, books, port)
         for point, end in (("sent", sender), ("received", feed)):
             if point in recorders:
                 top.connect(end, recorders[point])
@@ -361,13 +364,14 @@ def run_link(
                 sample_rate,
                 Made(
                     point=point,
-                    bundle=bundle.name,
-                    bundle_id=bundle.id,
+                    bundle=job.bundle.name,
+                    bundle_id=job.bundle.id,
                     waveform=dimensions,
-                    batch=int(batch),
-                    images=len(images),
-                    data=images.name,
-                    images_sha256=fingerprint(images),
+                    batch=job.batch,
+                    items=job.count,
+                    frames=job.frames,
+                    data=job.data,
+                    data_sha256=job.fingerprint(),
                     link=link,
                     channel=of_channel["channel"],
                     snr_db=float(of_channel["snr_db"]),
@@ -381,23 +385,21 @@ def run_link(
             )
 
     results: dict[str, Any] = {
-        **(_accuracy(books.predictions, images.y, passes) if receives else {}),
-        "n": len(images) * passes,
+        **(job.record() if receives else {}),
+        "n": job.count * passes,
         "seed": seed,
-        "bundle": bundle.name,
-        "bundle_id": bundle.id,
-        "data": images.name,
+        "bundle": job.bundle.name,
+        "bundle_id": job.bundle.id,
+        "data": job.data,
         "link": link,
         **(of_channel if inside else {}),
         "sample_rate": sample_rate,
-        "batch": batch,
-        **({"decision": decision or bundle.decision} if receives else {}),
+        "batch": job.batch,
         **counted,
         **({} if way.paced else {"ends": [*ends], "ended": ended, "seconds": seconds}),
         **way.record(),
     }
-    predictions = books.predictions if receives else np.empty(0, np.int32)
-    return LinkResult(results, predictions, seconds, books.snapshot)
+    return LinkResult(results, job, job.outcome() if receives else None, seconds, books.snapshot)
 
 
 def _halves(link: str, ends: Collection[str]) -> tuple[bool, bool]:
@@ -425,8 +427,8 @@ def _carry(
         RunError: something broke, or nothing came at all.
     """
     opened, sign, heard = False, (0, 0, 0), time.monotonic()
-    total = len(books.predictions)
-    while books.images_done < total:
+    total = books.items
+    while books.items_done < total:
         books.settle()
         if not opened and way.ready():
             books.open(IN_FLIGHT)
@@ -437,17 +439,17 @@ def _carry(
             raise RunError(fault)
         if stop.is_set():
             return "stopped"
-        before, sign = sign, (books.images_done, books.results, way.taken())
+        before, sign = sign, (books.items_done, books.results, way.taken())
         if sign != before:
             heard = time.monotonic()
             if progress is not None:
-                progress(books.images_done, books.images_lost)
+                progress(books.items_done, books.items_lost)
         elif time.monotonic() - heard > (silence_s if way.paced or books.results else PEER_S):
             if synchronizer is not None and synchronizer.counts()["samples"] and not way.paced:
                 return "silence"
             raise RunError(
-                f"the link fell silent after {books.images_done} of {total} images: no frame came "
-                f"for {time.monotonic() - heard:.0f} s"
+                f"the link fell silent after {books.items_done} of {total} {books.job.unit}: "
+                f"no frame came for {time.monotonic() - heard:.0f} s"
                 if synchronizer is not None
                 else f"nobody took a sample for {PEER_S:.0f} s: is the other end running?"
             )
@@ -486,57 +488,3 @@ def _drain(books: ledger, way: Way, synchronizer: Any, sends: bool, stop: thread
         # fills up with zeros never stops: all that it can hold is enough.
         stands_still(received, max(books.starts().values(), default=0) + way.flush // 2, ENDED_S)
         stands_still(received, received() + 4 * way.flush, DRAINED_S)
-
-
-def _those_recorded(made: Made, bundle: Bundle, images: Images) -> Images:
-    """The images that a recording was made of."""
-    if made.bundle_id != bundle.id:
-        raise InputError(
-            f"the recording is of bundle {made.bundle} ({made.bundle_id:08x}), which is not the "
-            f"one given: {bundle.name} ({bundle.id:08x})"
-        )
-    if len(images) < made.images:
-        raise InputError(
-            f"the recording is of {made.images} images of '{made.data}', but '{images.name}' has "
-            f"only {len(images)}"
-        )
-    images = images.take(slice(made.images))
-    if fingerprint(images) != made.images_sha256:
-        raise InputError(
-            f"the recording is of images of '{made.data}': those of '{images.name}' are others"
-        )
-    return images
-
-
-def _in_the_order_of(bundle: Bundle, images: Images) -> Images:
-    """The images with labels that count the bundle's classes."""
-    if not len(images):
-        raise InputError(f"'{images.name}' holds no images")
-    if images.x.shape[1:] != bundle.input_shape:
-        raise InputError(
-            f"the images of '{images.name}' are {images.x.shape[1:]} "
-            f"but bundle {bundle.name} takes {bundle.input_shape}"
-        )
-    if images.y is None or images.classes == bundle.classes:
-        return images
-    if missing := [name for name in images.classes if name not in bundle.classes]:
-        raise InputError(
-            f"'{images.name}' has a class '{missing[0]}' that bundle {bundle.name} does not know: "
-            f"its classes are {', '.join(bundle.classes[:20])}"
-        )
-    order = np.array([bundle.classes.index(name) for name in images.classes], np.int64)
-    return replace(images, y=order[images.y], classes=bundle.classes)
-
-
-def _accuracy(
-    predictions: NDArray[np.int32], labels: NDArray[np.int64] | None, passes: int
-) -> dict[str, Any]:
-    if labels is None:
-        return {}
-    right = int((predictions.reshape(passes, -1) == labels).sum())
-    received = int((predictions >= 0).sum())
-    return {
-        "accuracy": right / predictions.size,
-        "accuracy_ci95": list(wilson_interval(right, predictions.size)),
-        **({"accuracy_received": right / received} if received else {}),
-    }

@@ -30,7 +30,7 @@ TAPS = {
 def comparable(result: LinkResult) -> str:
     """All of a result that must not depend on the machine's mood."""
     record = {key: value for key, value in result.record.items() if key != "latency_ms"}
-    return json.dumps([record, result.predictions.tolist()])
+    return json.dumps([record, result.outcome.tolist()])
 
 
 class qa_link(gr_unittest.TestCase):
@@ -96,15 +96,13 @@ class qa_link(gr_unittest.TestCase):
         self.assertEqual(result.record["erasures"], {"lost": 8})
         self.assertEqual(result.record["accuracy"], 0)
         self.assertNotIn("evm_db", result.record)
-        np.testing.assert_array_equal(result.predictions, -1)
+        np.testing.assert_array_equal(result.outcome, -1)
 
     def test_batch_of_one(self) -> None:
         few = DIGITS.take(slice(3))
         result = run_link(BUNDLE, few, batch=1, snr_db=30)
         self.assertEqual(result.record["frames_sent"], 3)
-        np.testing.assert_array_equal(
-            result.predictions, run_link(BUNDLE, few, snr_db=30).predictions
-        )
+        np.testing.assert_array_equal(result.outcome, run_link(BUNDLE, few, snr_db=30).outcome)
 
     def test_labels_by_name(self) -> None:
         """Labels that count other classes, or the same in another order, meet by name."""
@@ -117,7 +115,7 @@ class qa_link(gr_unittest.TestCase):
         self.assertEqual(result.record["accuracy"], run_link(BUNDLE, chosen).record["accuracy"])
         unlabelled = run_link(BUNDLE, replace(chosen, y=None))
         self.assertNotIn("accuracy", unlabelled.record)
-        np.testing.assert_array_equal(unlabelled.predictions, result.predictions)
+        np.testing.assert_array_equal(unlabelled.outcome, result.outcome)
 
     def test_bad_arguments(self) -> None:
         cases: list[tuple[dict[str, Any], str]] = [

@@ -35,7 +35,7 @@ GAP = 128
 def comparable(result: LinkResult) -> str:
     """All of a result that a replay must give again."""
     record = {k: v for k, v in result.record.items() if k not in ("latency_ms", "link")}
-    return json.dumps([record, result.predictions.tolist()])
+    return json.dumps([record, result.outcome.tolist()])
 
 
 class slow_player(player):
@@ -78,7 +78,7 @@ class qa_recording(gr_unittest.TestCase):
         self.assertEqual([f.samples_on_air for f in read.frames], [n + GAP for n in bursts])
         self.assertEqual(read.made.bundle_id, BUNDLE.id)
         result = run_link(BUNDLE, FEW, link="file", replay=file)
-        self.assertEqual(result.predictions.tolist(), LABELS)
+        self.assertEqual(result.outcome.tolist(), LABELS)
         self.assertEqual(result.record["accuracy"], 1)
         self.assertEqual((result.record["frames_sent"], result.record["frames_lost"]), (4, 0))
 
@@ -124,7 +124,7 @@ class qa_recording(gr_unittest.TestCase):
         self.assertAlmostEqual(10 * np.log10(np.mean(np.abs(noise) ** 2)), -3, delta=0.2)
         result = run_link(BUNDLE, FEW, link="file", replay=sent)
         self.assertLess(result.record["evm_db"], -60)
-        self.assertEqual(result.predictions.tolist(), LABELS)
+        self.assertEqual(result.outcome.tolist(), LABELS)
 
     def test_a_frame_without_annotation(self) -> None:
         """It was not recorded: an erasure, and no other image is shifted by it."""
@@ -143,7 +143,7 @@ class qa_recording(gr_unittest.TestCase):
         meta.write_text(json.dumps(tree))
         result = run_link(BUNDLE, FEW, link="file", replay=file)
         expected = [*LABELS[:5], *[-1] * 5, *LABELS[10:]]
-        self.assertEqual(result.predictions.tolist(), expected)
+        self.assertEqual(result.outcome.tolist(), expected)
         self.assertEqual((result.record["frames_sent"], result.record["frames_lost"]), (3, 1))
         self.assertEqual(result.record["accuracy"], 0.75)
 
@@ -176,6 +176,7 @@ class qa_recording(gr_unittest.TestCase):
         run_link(BUNDLE, FEW, record=file)
         (self.folder / "b.sigmf-data").mkdir()
         other = Bundle.load("phydnn-resnet20-cifar10-64x16")
+        large = replace(FEW, x=np.zeros((20, 3, 32, 32), np.uint8), y=None)
         negative = replace(FEW, x=np.invert(FEW.x))
         cases: list[tuple[dict[str, Any], str]] = [
             ({"link": "file"}, "say which with replay"),
@@ -184,7 +185,10 @@ class qa_recording(gr_unittest.TestCase):
             ({"link": "file", "replay": self.folder / "c"}, "cannot be read"),
             ({"link": "file", "replay": file, "images": FEW.take(slice(9))}, "has only 9"),
             ({"link": "file", "replay": file, "images": negative}, "are others"),
-            ({"link": "file", "replay": file, "bundle": other}, "not the one given"),
+            (
+                {"link": "file", "replay": file, "bundle": other, "images": large},
+                "not the one given",
+            ),
             ({"record": file, "record_sent": f"{file}.sigmf-data"}, "cannot record both"),
             ({"record": self.folder / "b"}, "is a folder"),
             ({"record": file.with_suffix(".sigmf-data") / "x"}, "cannot write"),

@@ -44,7 +44,7 @@ def comparable(result: LinkResult) -> str:
         if key not in outside
         and not key.startswith(("frames_re", "frames_un", "samples_", "connections", "messages"))
     }
-    return json.dumps([kept, result.predictions.tolist()])
+    return json.dumps([kept, result.outcome.tolist()])
 
 
 class qa_tx_rx(gr_unittest.TestCase):
@@ -198,8 +198,8 @@ class qa_tx_rx(gr_unittest.TestCase):
         self.assertEqual((record["ended"], record["frames_lost"]), ("silence", 3))
         self.assertEqual(record["erasures"], {"lost": 3})
         self.assertEqual(record["accuracy_received"], record["accuracy"] * 1.5)
-        self.assertTrue((result.predictions[:100] >= 0).all())
-        np.testing.assert_array_equal(result.predictions[100:], -1)
+        self.assertTrue((result.outcome[:100] >= 0).all())
+        np.testing.assert_array_equal(result.outcome[100:], -1)
 
     def test_a_slow_tail_holds_the_samples_up(self) -> None:
         """A sender that is faster than the receiver's network waits, and nothing is lost."""
@@ -229,7 +229,7 @@ class qa_tx_rx(gr_unittest.TestCase):
         thrice = run_link(BUNDLE, images, batch=10, passes=3)
         self.assertEqual(thrice.record["frames_sent"], 9)
         self.assertEqual(thrice.record["n"], 75)
-        self.assertEqual(thrice.predictions[:25].tolist(), once.predictions.tolist())
+        self.assertEqual(thrice.outcome[:25].tolist(), once.outcome.tolist())
         self.assertEqual(thrice.record["accuracy"], 1)
 
     def test_files(self) -> None:
@@ -245,7 +245,7 @@ class qa_tx_rx(gr_unittest.TestCase):
             )  # fmt: skip
         for file in (sent, received):
             played = run_link(BUNDLE, images, ends=("rx",), link="file", replay=file)
-            self.assertEqual(played.predictions.tolist(), live.predictions.tolist())
+            self.assertEqual(played.outcome.tolist(), live.outcome.tolist())
             self.assertNotIn("evm_db", played.record)
             self.assertEqual(played.record["frames_lost"], 0)
         samples = sent.with_suffix(".sigmf-data").stat().st_size // 8

@@ -188,7 +188,7 @@ class qa_simulator(gr_unittest.TestCase):
         self.assertEqual(record["erasures"], {})
         played = run_link(BUNDLE, images, link="file", replay=self.folder / "r")
         exact = run_link(BUNDLE, images, batch=1, snr_db=100)
-        self.assertEqual(played.predictions.tolist(), exact.predictions.tolist())
+        self.assertEqual(played.outcome.tolist(), exact.outcome.tolist())
         self.assertEqual(record["accuracy"], exact.record["accuracy"])
         tree = json.loads((self.folder / "r.sigmf-meta").read_text())
         return np.array([note["core:sample_start"] for note in tree["annotations"]])

@@ -148,7 +148,7 @@ class player(gr.sync_block):
         # The samples from one frame's start to the next's go out together; the first takes those
         # before it along.
         self._ends = dict(zip(self._frames, [*starts, recording.samples], strict=True))
-        self._count = -(-recording.made.images // recording.made.batch)
+        self._count = recording.made.frames
         self._next = self._position = self._limit = 0
         self._credits = in_flight
         self.message_port_register_out(pmt.intern("sent"))

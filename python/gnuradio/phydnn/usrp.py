@@ -29,7 +29,7 @@ from phydnn.radios import Radio, Tone, measure_tone
 from . import pdus
 
 LEAD_S = 0.5
-"""From the first frame's images to its burst: the head and the way to the device take a while."""
+"""From the first frame's symbols to its burst: the way to the device takes a while."""
 EVENTS = {
     "underflow": "underruns",
     "underflow_in_packet": "underruns",
@@ -223,7 +223,7 @@ class gaps(gr.hier_block2):
 class timer(gr.basic_block):
     """Gives each frame the time at which its burst is to leave.
 
-    Message input ``images``, output ``images``: PDUs, to which ``tx_time`` is added: ``period_s``
+    Message input ``symbols``, output ``symbols``: PDUs, to which ``tx_time`` is added: ``period_s``
     after the last one's, the first :data:`LEAD_S` after now.
 
     Args:
@@ -237,11 +237,11 @@ class timer(gr.basic_block):
         self._clock, self._rate = clock, sample_rate
         self._period = round(period_s * sample_rate)
         self._next: int | None = None
-        self.message_port_register_in(pmt.intern("images"))
-        self.message_port_register_out(pmt.intern("images"))
-        self.set_msg_handler(pmt.intern("images"), self._on_images)
+        self.message_port_register_in(pmt.intern("symbols"))
+        self.message_port_register_out(pmt.intern("symbols"))
+        self.set_msg_handler(pmt.intern("symbols"), self._on_symbols)
 
-    def _on_images(self, message: Any) -> None:
+    def _on_symbols(self, message: Any) -> None:
         if self._next is None:
             self._next = math.ceil((self._clock() + LEAD_S) * self._rate)
         whole = int(self._next // self._rate)
@@ -250,7 +250,7 @@ class timer(gr.basic_block):
         )
         self._next += self._period
         metadata = pdus.put(pmt.car(message), tx_time=when)
-        self.message_port_pub(pmt.intern("images"), pmt.cons(metadata, pmt.cdr(message)))
+        self.message_port_pub(pmt.intern("symbols"), pmt.cons(metadata, pmt.cdr(message)))
 
 
 class letters:

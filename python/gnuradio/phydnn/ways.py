@@ -46,9 +46,9 @@ class Way:
         """Wires it between the ends, one of which may be None; returns what feeds the receiver."""
         raise NotImplementedError
 
-    def connect_images(self, top: Any, source: Any, sender: Any) -> None:
-        """Wires the frames of images to the sender."""
-        top.msg_connect(source, "images", sender, "images")
+    def connect_symbols(self, top: Any, source: Any, sender: Any) -> None:
+        """Wires the payloads to the transmitter."""
+        top.msg_connect(source, "symbols", sender, "symbols")
 
     def watched(self) -> contextlib.AbstractContextManager[Any]:
         """What is entered while it runs."""
@@ -212,13 +212,14 @@ class Radios(Way):
             top.connect(self._source, self._gaps)
         return self._source
 
-    def connect_images(self, top: Any, source: Any, sender: Any) -> None:
+    def connect_symbols(self, top: Any, source: Any, sender: Any) -> None:
         if not self._period_s:
-            super().connect_images(top, source, sender)
+            super().connect_symbols(top, source, sender)
             return
-        timer = usrp.timer(self._now, self._radio.sample_rate, self._period_s)
-        top.msg_connect(source, "images", timer, "images")
-        top.msg_connect(timer, "images", sender, "images")
+        # GNU Radio does not keep a block's Python half alive.
+        self._timer = usrp.timer(self._now, self._radio.sample_rate, self._period_s)
+        top.msg_connect(source, "symbols", self._timer, "symbols")
+        top.msg_connect(self._timer, "symbols", sender, "symbols")
 
     def watched(self) -> contextlib.AbstractContextManager[Any]:
         return self._letters

@@ -19,10 +19,7 @@ def demo(
     The first layers of a network turn each of 360 held-out images into 64 constellation points;
     an OFDM waveform carries them over a noisy channel; the last layers classify what arrives.
     """
-    from phydnn import datasets
-    from phydnn.bundle import Bundle
-    from phydnn.cli.run import send
+    from phydnn.cli.run import load, send
 
-    bundle = Bundle.load(BUNDLE)
-    images = datasets.load("digits", "test", bundle.input_shape)
-    send(bundle, images, json, picture, link="loopback", channel="awgn", snr_db=12.0)
+    job = load(BUNDLE, "digits", limit=0, batch=64)
+    send(job, json, picture, link="loopback", channel="awgn", snr_db=12.0)

@@ -16,7 +16,7 @@ import typer
 from phydnn.errors import InputError, RunError
 
 if TYPE_CHECKING:
-    from phydnn.datasets import Images
+    from gnuradio.phydnn.jobs import Job
 
 OF_CHANNEL = ("channel", "snr", "cfo", "sfo", "phase_noise")
 RECORDED = (
@@ -136,10 +136,8 @@ def run(
     refuse_unused(context, link, receives=True)
     if link == "usrp" or connect:
         refuse(context, OF_CHANNEL, "the channel lies outside this process")
-    loaded, images = load(bundle, data, limit)
     send(
-        loaded,
-        images,
+        load(bundle, data, limit, batch, decision),
         json,
         picture,
         link=link,
@@ -150,8 +148,6 @@ def run(
         phase_noise_hz=phase_noise,
         sample_rate=sample_rate,
         dimensions=waveform,
-        decision=decision,
-        batch=batch,
         passes=passes,
         seed=seed,
         amplitude=amplitude,
@@ -197,14 +193,20 @@ def refuse_unused(context: typer.Context, link: str, receives: bool) -> None:
         refuse(context, OF_USRP, f"--link {link}")
 
 
-def load(bundle: str, data: str, limit: int) -> tuple[Any, Images]:
-    """A bundle, and the images for it."""
-    from phydnn import datasets
-    from phydnn.bundle import Bundle
+def load(bundle: str, data: str, limit: int, batch: int, decision: str = "") -> Job:
+    """The job of carrying a data set with a bundle.
 
-    loaded = Bundle.load(bundle)
-    images = datasets.load(data, "test", loaded.input_shape)
-    return loaded, images.take(slice(limit)) if limit else images
+    Raises:
+        InputError: one of them is no good.
+        RunError: the blocks are not installed.
+    """
+    try:
+        from gnuradio.phydnn import jobs
+    except ImportError as error:
+        raise RunError(
+            f"the GNU Radio blocks cannot be imported ({error}): run ./phydnn doctor"
+        ) from error
+    return jobs.load(bundle, data, limit, batch, decision)
 
 
 def profile(link: str, radio: str, radio_set: list[str] | None) -> Any:
@@ -235,34 +237,26 @@ def stopped_by_signals() -> Iterator[threading.Event]:
             signal.signal(name, handler)
 
 
-def send(
-    bundle: Any, images: Images, json: Path | None, picture: Path | None, **options: Any
-) -> None:
+def send(job: Job, json: Path | None, picture: Path | None, **options: Any) -> None:
     """Runs a link with a progress bar, then shows a table and writes what is asked for.
 
     Args:
-        bundle: a :class:`phydnn.bundle.Bundle`.
-        images: what to send.
+        job: what to carry.
         json: where to write the results, if anywhere.
         picture: where to write the picture, if anywhere.
-        options: of ``gnuradio.phydnn.link.run_link``.
+        options: of ``gnuradio.phydnn.link.run_job``.
 
     Raises:
         InputError: an argument or an input is no good.
-        RunError: the link fell silent, or the blocks are not installed.
+        RunError: the link fell silent.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+    from gnuradio import gr
+    from gnuradio.phydnn.link import run_job
     from phydnn.results import provenance, write_json
 
-    try:
-        from gnuradio import gr
-        from gnuradio.phydnn.link import run_link
-    except ImportError as error:
-        raise RunError(
-            f"the GNU Radio blocks cannot be imported ({error}): run ./phydnn doctor"
-        ) from error
     for path in (json, picture):
         if path is not None and path.is_dir():
             raise InputError(f"cannot write {path}: it is a folder")
@@ -275,23 +269,19 @@ def send(
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console) as bar:
-        total = len(images) * options.get("passes", 1)
-        task = bar.add_task(f"{images.name} over {options['link']}", total=total)
-        result = run_link(
-            bundle, images, progress=lambda done, _: bar.update(task, completed=done), **options
-        )
-        if options["link"] == "file":
-            images = images.take(slice(result.record["n"]))  # a recording may hold fewer
-            bar.update(task, total=len(images))
+        total = job.count * options.get("passes", 1)
+        task = bar.add_task(f"{job.data} over {options['link']}", total=total)
+        result = run_job(job, progress=lambda done, _: bar.update(task, completed=done), **options)
+        bar.update(task, total=result.record["n"])  # a recording may hold fewer
     record = result.record
-    if images.y is None and len(result.predictions):
-        names = (*images.classes, *bundle.classes)[-len(bundle.classes) :]
-        record["predictions"] = [names[i] if i >= 0 else None for i in result.predictions]
-    console.print(table(record, result.seconds))
+    console.print(table(record, result.seconds, job.unit))
     if json is not None:
         write_json(json, record | provenance())
     if picture is not None:
-        _draw(picture, bundle, images, result)
+        title = f"{record['bundle']} over {record['link']}"
+        if "channel" in record:
+            title += f", {record['channel']}, {record['snr_db']:g} dB"
+        result.job.draw(picture, title, result.snapshot)
         console.print(f"The picture is in {picture}", highlight=False, soft_wrap=True)
     if record.get("void"):
         faults = record["faults"] | {f"'{k}' in UHD's log": v for k, v in record["letters"].items()}
@@ -301,8 +291,8 @@ def send(
         raise RunError(f"the trial is void: {what}; its figures do not count")
 
 
-def table(record: dict[str, Any], seconds: float) -> Any:
-    """A run's results for the terminal."""
+def table(record: dict[str, Any], seconds: float, unit: str) -> Any:
+    """A run's results for the terminal; ``unit`` is what its items are called."""
     from rich.table import Table
 
     where = f", {record['channel']}, Es/N0 {record['snr_db']:g} dB" if "channel" in record else ""
@@ -317,7 +307,7 @@ def table(record: dict[str, Any], seconds: float) -> Any:
     if "accuracy" in record:
         low, high = record["accuracy_ci95"]
         view.add_row("accuracy", f"{record['accuracy']:.4f}  (95 %: {low:.4f} to {high:.4f})")
-    view.add_row("images", f"{record['n']}  ({record['n'] / seconds:.0f}/s)")
+    view.add_row(unit, f"{record['n']}  ({record['n'] / seconds:.0f}/s)")
     frames = [
         f"{record[key]} {name}"
         for key, name in (("frames_sent", "sent"), ("frames_lost", "lost"))
@@ -344,23 +334,3 @@ def table(record: dict[str, Any], seconds: float) -> Any:
             f"{times['p50']:.2f} ms  (95 %: {times['p95']:.2f} ms)",
         )
     return view
-
-
-def _draw(path: Path, bundle: Any, images: Images, result: Any) -> None:
-    from dataclasses import asdict, replace
-
-    import numpy as np
-
-    from phydnn.picture import draw
-
-    record = result.record
-    title = f"{bundle.name} over {record['link']}"
-    if "channel" in record:
-        title += f", {record['channel']}, {record['snr_db']:g} dB"
-    labels = images.y
-    if "accuracy" in record:
-        title += f": {record['accuracy']:.1%} of {record['n']} images are right"
-        order = [bundle.classes.index(name) for name in images.classes]
-        labels = np.array(order)[images.y]
-    shown = replace(images, y=labels, classes=bundle.classes)
-    draw(path, title, shown, result.predictions, bundle.points, **asdict(result.snapshot))

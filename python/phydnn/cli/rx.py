@@ -71,19 +71,16 @@ def rx(
     refuse_unused(context, link, receives=True)
     if frames and limit:
         raise InputError("--frames and --limit say the same: give one of them")
-    loaded, images = load(bundle, data, limit or frames * batch)
+    job = load(bundle, data, limit or frames * batch, batch, decision)
     with stopped_by_signals() as stop:
         send(
-            loaded,
-            images,
+            job,
             json,
             picture,
             ends=("rx",),
             link=link,
             sample_rate=sample_rate,
             dimensions=waveform,
-            decision=decision,
-            batch=batch,
             passes=passes,
             seed=seed,
             connect=connect,

@@ -63,18 +63,16 @@ def tx(
     refuse_unused(context, link, receives=False)
     if link == "file" and record_sent is None:
         raise InputError("--link file writes a recording: say which with --record-sent FILE")
-    loaded, images = load(bundle, data, limit)
+    job = load(bundle, data, limit, batch)
     with stopped_by_signals() as stop:
         send(
-            loaded,
-            images,
+            job,
             json,
             None,
             ends=("tx",),
             link=link,
             sample_rate=sample_rate,
             dimensions=waveform,
-            batch=batch,
             passes=passes,
             seed=seed,
             amplitude=amplitude,

@@ -19,7 +19,7 @@ from phydnn.errors import InputError
 from phydnn.recording import Frame, Made, Recording
 
 MADE = Made(
-    "received", "some-bundle", 0x348A93DE, "wide", 16, 40, "digits", "ab" * 32,
+    "received", "some-bundle", 0x348A93DE, "wide", 16, 40, 3, "digits", "ab" * 32,
     "loopback", "awgn", 12.0, 100.0, -2.0, 0.0, 2**64 - 1,
 )  # fmt: skip
 FRAMES = (Frame(0, 3, 90, 100), Frame(1, 103, 90, 100), Frame(2, 203, 60, 70))
@@ -112,7 +112,7 @@ def at(*path: Any, value: Any = None) -> Callable[[Any], None]:
         (at("global", "phydnn:batch"), "has no phydnn:batch: only recordings made with --record"),
         (at("global", "phydnn:batch", value=0), "phydnn:batch is out of range"),
         (at("global", "phydnn:batch", value="16"), "phydnn:batch must be of type int"),
-        (at("global", "phydnn:images", value=True), "phydnn:images must be of type int"),
+        (at("global", "phydnn:items", value=True), "phydnn:items must be of type int"),
         (at("global", "phydnn:seed", value=-1), "phydnn:seed is out of range"),
         (at("global", "phydnn:snr_db", value="loud"), "phydnn:snr_db must be of type float"),
         (at("global", "phydnn:snr_db", value=10**400), "phydnn:snr_db must be of type float"),
@@ -131,7 +131,7 @@ def at(*path: Any, value: Any = None) -> Callable[[Any], None]:
         (at("annotations", 0, "core:sample_start", value=-1), "must be 0 or more"),
         (at("annotations", 1, "core:sample_start", value=3), "annotation 1 is out of order"),
         (at("annotations", 1, "phydnn:frame_number", value=0), "annotation 1 is out of order"),
-        (at("annotations", 2, "phydnn:frame_number", value=3), "make no such frame"),
+        (at("annotations", 2, "phydnn:frame_number", value=3), "there were only 3"),
         (at("annotations", 1, "phydnn:samples_on_air"), "phydnn:samples_on_air of annotation 1"),
     ],
 )
