@@ -16,7 +16,8 @@ SOURCE = (
     "and the authors' public code; every row is trained here from the same backbone"
 )
 VERSION = 1
-OPTIONS: dict[str, Any] = inference.OPTIONS | {"seeds": 3}
+OPTIONS: dict[str, Any] = inference.OPTIONS | {"seeds": 3, "epochs": 0, "limit": 0}
+"""Epochs of each row and images to train on: 0 for the recipe's, and for all."""
 
 PUBLISHED = {"size": 16, "final_size": 8}
 """The dictionary is pruned, so that what the code does after pruning has an effect."""
@@ -60,8 +61,9 @@ def schemes(uses: int) -> dict[str, dict[str, Any]]:
 
 def points(settings: Settings) -> list[Point]:
     seeds = 1 if settings.quick else settings.options["seeds"]
+    short = {name: settings.options[name] for name in ("epochs", "limit") if settings.options[name]}
     return [
-        inference.train_point(settings, scheme, values, seed=seed)
+        inference.train_point(settings, scheme, values | short, seed=seed)
         for seed in range(1, seeds + 1)
         for scheme, values in schemes(16 if settings.quick else 256).items()
     ]

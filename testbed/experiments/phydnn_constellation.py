@@ -89,6 +89,7 @@ def shade(embeddings: NDArray[Any]) -> NDArray[np.float64]:
 def draw(figure: Figure, rows: list[Row]) -> None:
     figure.set_size_inches(7.2, 4.4)
     chosen = np.unique(np.linspace(0, len(rows) - 1, min(SHOWN, len(rows))).round().astype(int))
+    reach = 1.15 * max(np.abs(row["positions"]).max() for row in rows)
     above, below = figure.subfigures(2, 1, height_ratios=(1, 1.05), squeeze=False).ravel()
     for axis, row in zip(
         above.subplots(1, len(chosen), squeeze=False).ravel(),
@@ -98,7 +99,8 @@ def draw(figure: Figure, rows: list[Row]) -> None:
         x, y = np.asarray(row["positions"]).T
         sizes = 15 + 900 * np.asarray(row["usage"]) / len(chosen)
         axis.scatter(x, y, sizes, row["shade"], cmap="cividis", edgecolors="black", linewidths=0.5)
-        axis.set(aspect="equal", xlim=(-1.7, 1.7), ylim=(-1.7, 1.7), title=f"epoch {row['epoch']}")
+        axis.set(aspect="equal", xlim=(-reach, reach), ylim=(-reach, reach))
+        axis.set_title(f"epoch {row['epoch']}")
         axis.tick_params(labelsize=6)
     above.suptitle("colour: the embedding; area: how often it is sent", fontsize=9)
     left, right = below.subplots(1, 2)

@@ -43,6 +43,7 @@ MODES: dict[str, dict[str, Any]] = {
         "beta": 1e-3,
         "binding": 0.25,
         "frozen_epochs": 1,
+        "frozen_head": False,
         "backbone_scale": 0.1,
     },
 }
