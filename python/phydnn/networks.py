@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import dis
+import functools
 import hashlib
 import importlib
 import itertools
@@ -112,6 +113,182 @@ class ResNet(nn.Module):
         return self.fc(x.mean((2, 3)))
 
 
+class SmallVGG(nn.Module):
+    """VGG-16 for small images (Liu and Deng 2015): 13 convolutions, each normalised, and a head.
+
+    Args:
+        classes, mean, std: as of :class:`ResNet`.
+        width: of all layers over the published 64 to 512 channels and 512 hidden neurons.
+        head: fully connected layers: 2 in AirNet's conference version, 3 in its journal's.
+    """
+
+    PLAN = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
+
+    def __init__(
+        self,
+        classes: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        width: float = 1.0,
+        head: int = 2,
+    ) -> None:
+        super().__init__()
+        self.normalize = Normalize(mean, std)
+        layers: list[nn.Module] = []
+        inputs = len(mean)
+        for channels, count in self.PLAN:
+            outputs = _scaled(channels, width)
+            for _ in range(count):
+                layers += [nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False)]
+                layers += [nn.BatchNorm2d(outputs), nn.ReLU()]
+                inputs = outputs
+            # Rounded up, so that an image smaller than 32x32 is not pooled away.
+            layers.append(nn.MaxPool2d(2, ceil_mode=True))
+        self.features = nn.Sequential(*layers)
+        hidden: list[nn.Module] = []
+        for _ in range(head - 1):
+            outputs = _scaled(512, width)
+            hidden += [nn.Linear(inputs, outputs, bias=False), nn.BatchNorm1d(outputs), nn.ReLU()]
+            inputs = outputs
+        self.hidden = nn.Sequential(*hidden)
+        self.fc = nn.Linear(inputs, classes)
+        _start(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.features(self.normalize(x)).mean((2, 3))
+        return self.fc(self.hidden(x))
+
+
+class ProjectionBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut of option B: a 1x1 convolution where shapes differ."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.shortcut = nn.Sequential()
+        if stride > 1 or inputs != outputs:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = functional.relu(self.bn1(self.conv1(x)))
+        return functional.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
+
+
+class ResNet34(nn.Module):
+    """ResNet-34 (He et al. 2016) with a 3x3 first layer, for images of 64x64 or smaller.
+
+    Args:
+        classes, mean, std, width: as of :class:`SmallVGG`.
+    """
+
+    PLAN = ((64, 3), (128, 4), (256, 6), (512, 3))
+
+    def __init__(
+        self, classes: int, mean: Sequence[float], std: Sequence[float], width: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.normalize = Normalize(mean, std)
+        inputs = _scaled(64, width)
+        self.conv1 = nn.Conv2d(len(mean), inputs, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(inputs)
+        blocks: list[nn.Module] = []
+        for stage, (channels, count) in enumerate(self.PLAN):
+            for i in range(count):
+                outputs = _scaled(channels, width)
+                blocks.append(ProjectionBlock(inputs, outputs, 2 if stage and not i else 1))
+                inputs = outputs
+        self.blocks = nn.Sequential(*blocks)
+        self.fc = nn.Linear(inputs, classes)
+        _start(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.relu(self.bn1(self.conv1(self.normalize(x))))
+        return self.fc(self.blocks(x).mean((2, 3)))
+
+
+class InvertedResidual(nn.Module):
+    """MobileNetV2's block: widen by 1x1, filter each channel by 3x3, narrow by 1x1."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        hidden = inputs * expansion
+        layers: list[nn.Module] = []
+        if expansion > 1:
+            layers += [nn.Conv2d(inputs, hidden, 1, bias=False), nn.BatchNorm2d(hidden), nn.ReLU6()]
+        layers += [nn.Conv2d(hidden, hidden, 3, stride, 1, groups=hidden, bias=False)]
+        layers += [nn.BatchNorm2d(hidden), nn.ReLU6()]
+        layers += [nn.Conv2d(hidden, outputs, 1, bias=False), nn.BatchNorm2d(outputs)]
+        self.layers = nn.Sequential(*layers)
+        self.shortcut = stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.layers(x)
+        return x + y if self.shortcut else y
+
+
+class MobileNetV2(nn.Module):
+    """MobileNetV2 (Sandler et al. 2018, table 2), its first two strides 1 for 32x32 images.
+
+    Args:
+        classes, mean, std, width: as of :class:`SmallVGG`.
+    """
+
+    PLAN = (
+        (1, 16, 1, 1), (6, 24, 2, 1), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2),
+        (6, 320, 1, 1),
+    )  # fmt: skip
+    """Expansion, channels, blocks and stride of each stage."""
+
+    def __init__(
+        self, classes: int, mean: Sequence[float], std: Sequence[float], width: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.normalize = Normalize(mean, std)
+        inputs = _scaled(32, width)
+        layers: list[nn.Module] = [nn.Conv2d(len(mean), inputs, 3, 1, 1, bias=False)]
+        layers += [nn.BatchNorm2d(inputs), nn.ReLU6()]
+        for expansion, channels, count, stride in self.PLAN:
+            for i in range(count):
+                outputs = _scaled(channels, width)
+                layers.append(InvertedResidual(inputs, outputs, 1 if i else stride, expansion))
+                inputs = outputs
+        last = _scaled(1280, width)
+        layers += [nn.Conv2d(inputs, last, 1, bias=False), nn.BatchNorm2d(last), nn.ReLU6()]
+        self.layers = nn.Sequential(*layers)
+        self.fc = nn.Linear(last, classes)
+        _start(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.layers(self.normalize(x)).mean((2, 3)))
+
+
+def _scaled(channels: int, width: float) -> int:
+    return max(2, round(channels * width))
+
+
+def _start(network: nn.Module) -> None:
+    """He's random weights for all layers."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out")
+        elif isinstance(module, nn.Linear):
+            nn.init.kaiming_uniform_(module.weight, nonlinearity="relu")
+
+
+SCALABLE: dict[str, Callable[..., nn.Module]] = {
+    "vgg16": SmallVGG,
+    "vgg16-3": functools.partial(SmallVGG, head=3),
+    "resnet34": ResNet34,
+    "mobilenetv2": MobileNetV2,
+}
+"""Networks of AirNet's papers, by name; a name may end in @WIDTH, such as vgg16@0.5."""
+
+
 class Preprocessed(nn.Module):
     """Someone's network behind the normalisation: pixels 0..255 [B,C,H,W] in, its output out."""
 
@@ -128,11 +305,11 @@ def build(name: str, classes: int, mean: Sequence[float], std: Sequence[float]) 
     """A network with fresh weights that takes pixels 0..255 [B,C,H,W].
 
     Args:
-        name: a key of BLOCKS, or ``package.module:builder``. The module is imported (from the
-            working directory too) and its builder, a function or a class, called without
-            arguments; what it gives is a torch module from normalised float32 [B,C,H,W] to
-            logits, and comes back as a :class:`Preprocessed`.
-        classes: number of classes K of the networks in BLOCKS; a builder knows its own.
+        name: a key of BLOCKS or of SCALABLE, or ``package.module:builder``. The module is
+            imported (from the working directory too) and its builder, a function or a class,
+            called without arguments; what it gives is a torch module from normalised float32
+            [B,C,H,W] to logits, and comes back as a :class:`Preprocessed`.
+        classes: number of classes K of the networks that ship; a builder knows its own.
         mean, std: of each channel's pixels, on the scale 0..255; their length is C.
 
     Raises:
@@ -140,11 +317,20 @@ def build(name: str, classes: int, mean: Sequence[float], std: Sequence[float]) 
     """
     if name in BLOCKS:
         return ResNet(BLOCKS[name], classes, mean, std)
+    base, at, text = name.partition("@")
+    if base in SCALABLE:
+        try:
+            width = float(text) if at else 1.0
+        except ValueError:
+            width = 0.0
+        if not 0 < width <= 8:
+            raise InputError(f"'{name}' has no width from 0 to 8 after the @, such as {base}@0.5")
+        return SCALABLE[base](classes, mean, std, width)
     module_name, colon, attribute = name.partition(":")
     if not colon:
         raise InputError(
-            f"there is no network '{name}': choose one of {', '.join(BLOCKS)}, or package.module:"
-            "builder for your own"
+            f"there is no network '{name}': choose one of {', '.join([*BLOCKS, *SCALABLE])}, or "
+            "package.module:builder for your own"
         )
     with _working_directory_on_path():
         try:

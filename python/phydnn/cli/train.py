@@ -129,6 +129,52 @@ def dtjscc(
     print(baselines.train_dtjscc(chosen, builder, _folder(out, config)))
 
 
+@app.command()
+def airnet(
+    config: Recipe = "airnet",
+    set_: Overrides = [],  # noqa: B006
+    data: Data = "",
+    out: Out = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="The unpruned network [default: the run's own].")
+    ] = None,
+    bandwidth: Annotated[
+        int, typer.Option(min=0, help="Channel uses of one delivery; 0: recipe's.")
+    ] = 0,
+) -> None:
+    """Prune a network to a bandwidth and train it for delivery over the air, into OUT/airnet."""
+    from phydnn import train
+    from phydnn.train import airnet as airnets
+
+    _show_log()
+    given = [f"bandwidth={bandwidth}"] if bandwidth else []
+    chosen = train.read_config(
+        airnets.AirnetConfig, "airnet", config, [*set_, *_place(data), *given]
+    )
+    folder = _folder(out, config)
+    if weights is not None or chosen.weights:
+        base = weights or Path(chosen.weights)
+    else:
+        base = _own_backbone(config, data, chosen.threads, folder)
+    print(airnets.train_airnet(chosen, base, folder / "airnet"))
+
+
+@app.command()
+def deepsc(
+    config: Recipe = "europarl",
+    set_: Overrides = [],  # noqa: B006
+    data: Data = "",
+    out: Out = None,
+) -> None:
+    """Train a semantic transceiver for sentences into OUT/deepsc."""
+    from phydnn import train
+    from phydnn.train.deepsc import DeepscConfig, train_deepsc
+
+    _show_log()
+    chosen = train.read_config(DeepscConfig, "deepsc", config, [*set_, *_place(data)])
+    print(train_deepsc(chosen, _folder(out, config) / "deepsc"))
+
+
 def _place(data: str) -> list[str]:
     return [f"data={data}"] if data else []
 

@@ -24,6 +24,8 @@ CHOICES = {
     "slicing": SLICINGS,
     "labelling": ("distance", "none"),
     "pruning": ("kept", "rebuilt"),
+    "prune": ("joint", "separate", "none"),
+    "fading": ("awgn", "rayleigh"),
     "constellation": ("psk", "qam", "learned", "dictionary"),
 }
 """What the settings of a few words may be."""
@@ -218,8 +220,14 @@ def read_config(kind: type[Config], table: str, recipe: str, overrides: Sequence
         except tomllib.TOMLDecodeError:
             chosen[key] = text
     # A mode asked for by hand beats the recipe, and is beaten by what else is asked for by hand.
-    mode = MODES.get(str(chosen.get("mode")), {})
+    mode = _modes(kind).get(str(chosen.get("mode")), {})
     return make_config(kind, content.get(table, {}) | mode | chosen)
+
+
+def _modes(kind: type[FitConfig]) -> dict[str, dict[str, Any]]:
+    """What a mode sets in configs of this class: its ``MODES``, or PhyDNN's."""
+    modes: dict[str, dict[str, Any]] = getattr(kind, "MODES", MODES)
+    return modes
 
 
 def make_config(kind: type[Config], values: dict[str, Any]) -> Config:
@@ -229,7 +237,7 @@ def make_config(kind: type[Config], values: dict[str, Any]) -> Config:
         raise InputError(
             f"there is no setting '{unknown[0]}': choose one of {', '.join(sorted(fields))}"
         )
-    values = MODES.get(str(values.get("mode")), {}) | values
+    values = _modes(kind).get(str(values.get("mode")), {}) | values
     checked: dict[str, Any] = {}
     for name, value in values.items():
         wanted = {"str": str, "int": int, "float": float, "bool": bool}[str(fields[name].type)]

@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 the gr-phydnn authors
+"""Training of networks that are delivered over the air: AirNet, as its journal version has it."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional
+
+from phydnn import airnet, checkpoint, pruning
+from phydnn.errors import InputError
+from phydnn.train.backbone import load_backbone
+from phydnn.train.config import FitConfig, make_config
+from phydnn.train.engine import Task, decay_groups, fit, load_splits
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AirnetConfig(FitConfig):
+    """Training of a network whose weights cross the air as analog symbols.
+
+    Attributes:
+        weights: the unpruned network's checkpoint, which is start and teacher; empty for the
+            run's own.
+        bandwidth: channel uses b of one delivery; a use carries two real symbols.
+        expansion: real symbols a weight, by the spiral or repetition: the network is pruned
+            until all weights times this are at most 2 b, and the noise is as if repeated.
+        prune: "joint" removes filters between the first epochs of this training; "separate" at
+            once before it, without fine-tuning between; "none" leaves the structure as it is.
+        prune_share: of the filters and neurons, removed a step; a step is an epoch of "joint".
+        noise: injects the channel's noise in each step; false trains without.
+        fading: "awgn", or "rayleigh": one fade a step, known to the client, that varies the
+            effective Es/N0 about its mean; what falls below ``outage_db`` counts as that.
+        snr_low, snr_high: Es/N0 in dB that the network, or the two of ``boundaries``, serve.
+        boundaries: trains two networks, one for each end, and their interpolations between.
+        sandwich: steps take the low end, the high end and a value drawn between in turn; without
+            it every step draws one.
+        allocation: a JSON file of noise power a layer over N0, for retraining with unequal error
+            protection; empty for the same noise in all layers.
+        distillation: the share of the loss that follows the unpruned network's logits, softened
+            by ``softness`` (t), for ``distilled`` of the images.
+    """
+
+    weights: str = ""
+    bandwidth: int = 1_200_000
+    expansion: int = 1
+    prune: str = "joint"
+    prune_share: float = 0.1
+    noise: bool = True
+    fading: str = "awgn"
+    outage_db: float = -3.0
+    snr_low: float = 0.0
+    snr_high: float = 15.0
+    boundaries: bool = True
+    sandwich: bool = True
+    allocation: str = ""
+    distillation: float = 0.9
+    softness: float = 2.0
+    distilled: float = 0.5
+
+    @property
+    def budget(self) -> int:
+        """How many weights the bandwidth carries."""
+        return 2 * self.bandwidth // self.expansion
+
+
+class AirnetTask(Task):
+    """Trains one network, or two at the ends of a range of Es/N0, under the channel's noise.
+
+    Attributes:
+        low, high: the networks at ``snr_low`` and ``snr_high``; one and the same without
+            ``boundaries``. Until it is pruned only the low one learns, which both then start from.
+    """
+
+    def __init__(
+        self, network: nn.Module, teacher: nn.Module, image: Tensor, config: AirnetConfig
+    ) -> None:
+        super().__init__()
+        self.low = network
+        self.high = copy.deepcopy(network) if config.boundaries else network
+        # A tuple's modules are not in checkpoints.
+        self._teacher = (teacher.eval().requires_grad_(False),)
+        self._image, self._config = image, config
+        self._power = read_allocation(config.allocation, network)
+        self._turn = 0
+        self._run = self._eager
+        self._ready = False
+        if config.prune == "joint":
+            self.first_candidate = _steps(network, image, config)
+        for module in [*self.low.modules(), *self.high.modules()]:
+            if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
+                module.momentum = 0.0  # Not to average over draws of the noise; see logits().
+        if config.compile:
+            teacher.compile()
+
+    def groups(self) -> list[dict[str, Any]]:
+        both = [self.low, *([self.high] if self._config.boundaries else [])]
+        return [group for network in both for group in decay_groups(network)]
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Loads a state of a pruned network, too, taking on its shapes."""
+        pruning.reshape(self.low, state_dict, "low.")
+        pruning.reshape(self.high, state_dict, "high.")
+        return super().load_state_dict(state_dict, *args, **kwargs)
+
+    def start_epoch(self, epoch: int, optimizer: torch.optim.Optimizer) -> None:
+        config = self._config
+        if pruning.count(self.low) > config.budget:
+            pruning.prune(self.low, self._image, config.budget, config.prune_share, optimizer)
+        fits = pruning.count(self.low) <= config.budget
+        if fits and pruning.count(self.high) > config.budget:
+            pruning.reshape(self.high, self.low.state_dict())
+            self.high.load_state_dict(self.low.state_dict())
+        if config.boundaries:
+            self.high.requires_grad_(fits)
+        self._ready = fits
+        if fits and config.compile and self._run == self._eager:
+            self._run = torch.compile(self._eager, dynamic=False)
+
+    def _eager(self, parameters: Mapping[str, Tensor], x: Tensor) -> Tensor:
+        logits: Tensor = functional_call(self.low, dict(parameters), (x,))
+        return logits
+
+    def _draw(self, generator: torch.Generator) -> float:
+        """Es/N0 in dB before fading, and with it the place between the boundaries."""
+        config = self._config
+        share = float(torch.rand((), generator=generator))
+        if config.sandwich:
+            self._turn = (self._turn + 1) % 3
+            share = (0.0, 1.0, share)[self._turn]
+        return config.snr_low + share * (config.snr_high - config.snr_low)
+
+    def _delivered(self, snr_db: float, generator: torch.Generator) -> dict[str, Tensor]:
+        """The parameters that a client has after one delivery at this Es/N0."""
+        config = self._config
+        reach = config.snr_high - config.snr_low
+        if config.boundaries and self._ready:
+            alpha = (snr_db - config.snr_low) / reach if reach else 0.0
+            parameters = airnet.interpolate(self.low, self.high, alpha)
+        else:
+            parameters = dict(self.low.named_parameters())
+        if not config.noise:
+            return parameters
+        if config.fading == "rayleigh":
+            fade = -math.log(max(1e-9, float(torch.rand((), generator=generator))))
+            snr_db = max(config.outage_db, snr_db + 10 * math.log10(fade))
+        n0 = 10 ** (-snr_db / 10) / config.expansion
+        sent = {name: parameters[name] for name in pruning.weights(self.low)}
+        return parameters | airnet.inject(sent, n0, generator, self._power)
+
+    def forward(self, x: Tensor, y: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        config = self._config
+        logits = self._run(self._delivered(self._draw(generator), generator), x).float()
+        hard = functional.cross_entropy(logits, y)
+        if not config.distillation:
+            return {"cross-entropy": hard}
+        taught = max(1, round(config.distilled * len(x)))
+        with torch.no_grad():
+            target = functional.softmax(self._teacher[0](x[:taught]).float() / config.softness, 1)
+        student = functional.log_softmax(logits[:taught] / config.softness, 1)
+        soft = functional.kl_div(student, target, reduction="batchmean") * config.softness**2
+        return {
+            "cross-entropy": (1 - config.distillation) * hard,
+            "distillation": config.distillation * soft,
+        }
+
+    def logits(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        # Normalised by the batch, since no average fits every draw of the noise: what a client
+        # does that has images of its own. What is sent is measured when the training has ended.
+        self.low.train()
+        return self._eager(self._delivered(self._draw(generator), generator), x).float()
+
+
+def _steps(network: nn.Module, image: Tensor, config: AirnetConfig) -> int:
+    """The epoch, from 0, in which joint pruning reaches the budget."""
+    trial, epoch = copy.deepcopy(network), 0
+    while pruning.count(trial) > config.budget and not pruning.prune(
+        trial, image, config.budget, config.prune_share
+    ):
+        epoch += 1
+    return epoch
+
+
+def read_allocation(path: str, network: nn.Module) -> dict[str, float]:
+    """Noise power a layer from a JSON object, as :func:`phydnn.airnet.inject` takes it.
+
+    Raises:
+        InputError: no such file, a layer that the network lacks, or no positive number.
+    """
+    if not path:
+        return {}
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        power = {str(name): float(value) for name, value in content.items()}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise InputError(f"{path} holds no noise power a layer: {error}") from error
+    known = pruning.weights(network)
+    for name, value in power.items():
+        if name not in known:
+            raise InputError(f"{path} names '{name}', but the network has {', '.join(known)}")
+        if not 0 < value < math.inf:
+            raise InputError(f"{path} gives {name} the noise power {value:g}: it must be positive")
+    return power
+
+
+def train_airnet(config: AirnetConfig, weights: Path, out: Path) -> Path:
+    """Prunes a trained network to a bandwidth, trains it for the channel, and returns the best.
+
+    Args:
+        config: the settings.
+        weights: the unpruned network's checkpoint, of :func:`phydnn.train.train_backbone`.
+        out: the run's folder.
+
+    Raises:
+        InputError: a layer that the pruner does not know, weights of zero or no numbers, or a
+            bandwidth too small for any network; or as :func:`phydnn.train.engine.fit`.
+    """
+    _check(config)
+    train, val = load_splits(config)
+    network, teacher = load_backbone(weights), load_backbone(weights)
+    image = torch.from_numpy(train.x[:1])
+    torch.manual_seed(config.seed)
+    pruning.check_weights(network)
+    if config.prune == "none" and pruning.count(network) > config.budget:
+        raise InputError(
+            f"{pruning.count(network)} weights do not fit {config.bandwidth} channel uses with an "
+            f"expansion of {config.expansion}: set prune to joint, or a larger bandwidth"
+        )
+    if config.prune == "separate":
+        while pruning.count(network) > config.budget:
+            pruning.prune(network, image, config.budget, config.prune_share)
+    task = AirnetTask(network, teacher, image, config)
+    if task.first_candidate >= config.epochs:
+        raise InputError(
+            f"pruning takes {task.first_candidate + 1} steps of {config.prune_share:g}, an epoch "
+            f"each, but there are {config.epochs} epochs: set more, or a larger prune_share"
+        )
+    return fit(task, config, train, val, out)
+
+
+def _check(config: AirnetConfig) -> None:
+    if config.bandwidth < 1 or config.expansion < 1:
+        raise InputError(
+            f"a bandwidth of {config.bandwidth} uses and an expansion of {config.expansion} "
+            "carry nothing: both must be 1 or more"
+        )
+    if not 0 < config.prune_share <= 0.4:
+        raise InputError(f"prune_share is {config.prune_share:g} but must be above 0, at most 0.4")
+    if config.snr_low > config.snr_high:
+        raise InputError(f"snr_low {config.snr_low:g} is above snr_high {config.snr_high:g}")
+    if not 0 <= config.distilled <= 1 or not 0 <= config.distillation <= 1:
+        raise InputError("distillation and distilled are shares from 0 to 1")
+
+
+def load_airnet(path: Path, backbone: nn.Module) -> tuple[nn.Module, nn.Module, AirnetConfig]:
+    """The boundary networks of a checkpoint that :func:`train_airnet` wrote, in evaluation mode.
+
+    Args:
+        path: the checkpoint.
+        backbone: the unpruned network, for its architecture.
+
+    Returns:
+        the network for the low end, the one for the high end (the same, if there is one), and
+        the settings.
+
+    Raises:
+        InputError: no checkpoint, or its weights do not fit.
+    """
+    state = checkpoint.load(path)
+    networks = []
+    try:
+        config = make_config(AirnetConfig, state["config"])
+        for prefix in ("low.", "high.") if config.boundaries else ("low.",):
+            network = copy.deepcopy(backbone)
+            pruning.reshape(network, state["model"], prefix)
+            network.load_state_dict(
+                {
+                    name.removeprefix(prefix): tensor
+                    for name, tensor in state["model"].items()
+                    if name.startswith(prefix)
+                }
+            )
+            networks.append(network.eval())
+    except (KeyError, RuntimeError) as error:
+        raise InputError(f"{path} is no AirNet's checkpoint: {error}") from error
+    return networks[0], networks[-1], config
