@@ -12,6 +12,8 @@ void bind_csi_estimator(py::module& m);
 void bind_equalizer(py::module& m);
 void bind_embedding_mapper(py::module& m);
 void bind_embedding_demapper(py::module& m);
+void bind_finite_mapper(py::module& m);
+void bind_finite_demapper(py::module& m);
 void bind_channel(py::module& m);
 void bind_zmq_sink(py::module& m);
 void bind_zmq_source(py::module& m);
@@ -19,6 +21,7 @@ void bind_emulator(py::module& m);
 void bind_vectors(py::module& m);
 void bind_kernels_channel(py::module& kernels);
 void bind_kernels_embedding(py::module& kernels);
+void bind_kernels_finite(py::module& kernels);
 void bind_kernels_waveform(py::module& kernels);
 
 PYBIND11_MODULE(phydnn_python, m)
@@ -32,6 +35,8 @@ PYBIND11_MODULE(phydnn_python, m)
     bind_equalizer(m);
     bind_embedding_mapper(m);
     bind_embedding_demapper(m);
+    bind_finite_mapper(m);
+    bind_finite_demapper(m);
     bind_channel(m);
     bind_zmq_sink(m);
     bind_zmq_source(m);
@@ -42,5 +47,6 @@ PYBIND11_MODULE(phydnn_python, m)
         "kernels", "The signal processing without the scheduler: arrays in, arrays out.");
     bind_kernels_channel(kernels);
     bind_kernels_embedding(kernels);
+    bind_kernels_finite(kernels);
     bind_kernels_waveform(kernels);
 }

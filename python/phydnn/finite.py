@@ -176,8 +176,9 @@ class FiniteConstellation:
         amplitudes = self.amplitudes.astype(np.float64)
         distances = (received[..., None].astype(np.float64) - amplitudes) ** 2
         priors = np.ones(self.size) if self.priors is None else self.priors.astype(np.float64)
-        with np.errstate(divide="ignore"):
-            exponents = np.log(priors) - distances / np.maximum(noise, 1e-30)[..., None]
+        # A number that is never sent counts as 2^-120: it might yet be.
+        priors = np.maximum(priors / priors.sum(), 2.0**-120)
+        exponents = np.log(priors) - distances / np.maximum(noise, 1e-30)[..., None]
         weights = np.exp(exponents - exponents.max(-1, keepdims=True))
         means = (weights @ self.values.astype(np.float64)) / weights.sum(-1)
         return means.astype(np.float32)

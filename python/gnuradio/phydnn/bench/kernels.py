@@ -22,6 +22,7 @@ from gnuradio.phydnn.bench import BATCH_USES, Figure, Noise, Report, Track, psk,
 from gnuradio.phydnn.bench.waveform import dictionary
 from gnuradio.phydnn.reference import channel as channel_reference
 from gnuradio.phydnn.reference import embedding as embedding_reference
+from gnuradio.phydnn.reference import finite as finite_reference
 from gnuradio.phydnn.reference import waveform as waveform_reference
 from phydnn.errors import RunError
 
@@ -119,6 +120,9 @@ def races() -> list[Race]:
     slices = rng.standard_normal((BATCH_USES, embeddings.shape[1])).astype(np.float32)
     symbols = payload + noise(BATCH_USES, 12)
     variances = np.full(BATCH_USES, 10**-1.2, np.float32)
+    grid = -2.514, 2.514, 4, 2**-0.5  # a bell of mean power 1 in 4 bits
+    finite = kernels.finite_codec(*grid)
+    features = rng.standard_normal(2 * BATCH_USES).astype(np.float32)
 
     def decoded(answer: Any) -> NDArray[np.int64]:
         fields = (answer.uses, answer.frame_number, answer.bundle_id, answer.kind, answer.precoded)
@@ -170,6 +174,21 @@ def races() -> list[Race]:
             "embedding_demapper_soft",
             lambda: lookup.decode_soft(symbols, variances),
             lambda: embedding_reference.decode_soft(symbols, embeddings, points, variances),
+        ),
+        Race(
+            "finite_mapper",
+            lambda: finite.encode(features),
+            lambda: finite_reference.encode(features, *grid),
+        ),
+        Race(
+            "finite_demapper_hard",
+            lambda: finite.decode(symbols, 0.0, "hard"),
+            lambda: finite_reference.decode_hard(symbols, *grid),
+        ),
+        Race(
+            "finite_demapper_soft",
+            lambda: finite.decode(symbols, variances),
+            lambda: finite_reference.decode_soft(symbols, variances, *grid),
         ),
         Race(
             "noise",
