@@ -175,6 +175,17 @@ def deepsc(
     print(train_deepsc(chosen, _folder(out, config) / "deepsc"))
 
 
+@app.command()
+def csi(config: Recipe = "csi", set_: Overrides = [], out: Out = None) -> None:  # noqa: B006
+    """Train a channel state denoiser on simulated frames into OUT/csi."""
+    from phydnn import train
+    from phydnn.train.csi import CsiConfig, train_csi
+
+    _show_log()
+    chosen = train.read_config(CsiConfig, "csi", config, set_)
+    print(train_csi(chosen, _folder(out, config) / "csi"))
+
+
 def _place(data: str) -> list[str]:
     return [f"data={data}"] if data else []
 

@@ -23,6 +23,7 @@ CHOICES = {
     "quantizer": QUANTIZERS,
     "slicing": SLICINGS,
     "labelling": ("distance", "none"),
+    "loss": ("log", "squared"),
     "pruning": ("kept", "rebuilt"),
     "prune": ("joint", "separate", "none"),
     "fading": ("awgn", "rayleigh"),

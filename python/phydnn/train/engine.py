@@ -72,6 +72,10 @@ class BaseTask(ABC, nn.Module):
     def merit(self, entry: dict[str, Any]) -> tuple[float, ...]:
         """How good an epoch is, of what :meth:`validate` gave: the larger the better."""
 
+    def rate(self, config: FitConfig, progress: float) -> float:
+        """The learning rate's share of its peak when ``progress`` of the run's steps are done."""
+        return one_cycle(progress, config.warmup)
+
     def start_epoch(self, epoch: int, optimizer: torch.optim.Optimizer) -> None:
         """Called before each epoch, the first being 0, with the task in training mode."""
 
@@ -342,7 +346,7 @@ def _train_epoch(
     with Progress(transient=True, disable=rank > 0) as progress:
         bar = progress.add_task(f"epoch {epoch + 1}/{config.epochs}", total=steps)
         for step, batch in enumerate(given):
-            share = one_cycle((epoch + step / steps) / config.epochs, config.warmup)
+            share = task.rate(config, (epoch + step / steps) / config.epochs)
             for group in optimizer.param_groups:
                 group["lr"] = config.lr * group["scale"] * share
             mine = [tensor[rank::count].to(device) for tensor in batch]
