@@ -38,6 +38,7 @@ MAX_BYTES = {
     ".onnx": 512 * MEBIBYTE,
     ".safetensors": 64 * MEBIBYTE,
     ".npz": 64 * MEBIBYTE,
+    ".model": 16 * MEBIBYTE,
 }
 """Of a bundle's files, by suffix."""
 GOLDEN_BATCH = 4
@@ -45,6 +46,7 @@ TOLERANCE = 1e-3
 """Between a graph's answer and golden.npz, over the largest value there: machines' sums differ."""
 SYSTEMS = {
     "phydnn": "phydnn.bundle:PhydnnBundle",
+    "ldeepsc": "phydnn.text_bundle:TextBundle",
 }
 """The class that loads a system's bundles, as module:class."""
 ONNX_TYPES: dict[type[Any], str] = {
