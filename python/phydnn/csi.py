@@ -28,6 +28,10 @@ MARGIN = 12
 TAPS = 88
 """The delays that a denoiser looks at: ``-MARGIN`` to ``TAPS - MARGIN - 1`` samples, which is more
 than the prefix, since a little energy may come later than the prefix protects."""
+FINE = 4
+"""Points a sample on the grid of delays on which a frame's statistics are read."""
+SHIFTS = 128
+"""Points on its grid of Doppler shifts, which spans what DMRS at their spacing can tell apart."""
 SINUSOIDS = 16
 """Of each path with Doppler."""
 CFO_HZ_0DB = 240.0
@@ -281,6 +285,78 @@ def lmmse(
     power = np.maximum(strength, 0)[:, None] * s**2
     weighed = (modes.T @ (seen * turn.conj())) * (power / (power + n0))
     return (turn * (modes @ weighed) @ u.T).astype(np.complex64)
+
+
+def delay_grid(fine: int) -> NDArray[np.float64]:
+    """Delays in samples, so many points a sample."""
+    return np.arange(fine * TAPS) / fine - MARGIN
+
+
+def shift_grid() -> NDArray[np.float32]:
+    """Doppler shifts in radians a symbol, [SHIFTS]."""
+    points = np.arange(SHIFTS) / SHIFTS - 0.5
+    return (2 * np.pi / (PILOT_SPACING + 1) * points).astype(np.float32)
+
+
+def subcarrier_phases() -> NDArray[np.float32]:
+    """Radians by which a delay of one sample turns each subcarrier back, [subcarriers]."""
+    return (2 * np.pi / FFT * subcarriers()).astype(np.float32)
+
+
+@functools.cache
+def basis() -> tuple[NDArray[np.complex128], NDArray[np.float32]]:
+    """An orthonormal basis of the responses with delays on :func:`delay_grid`, [subcarriers, D].
+
+    And its products with the grid's steering vectors of unit length, [D, FINE x TAPS], which are
+    real, since the subcarriers lie symmetrically about the carrier.
+    """
+    f0, f = steering(delay_grid(1)), steering(delay_grid(FINE))
+    strength, directions = np.linalg.eigh((f0.conj().T @ f0).real)
+    kept = strength > 1e-3 * strength.max()
+    q = f0 @ (directions[:, kept] / np.sqrt(strength[kept]))
+    return q, ((q.conj().T @ f).real / math.sqrt(USED)).astype(np.float32)
+
+
+def wiener(
+    ls: NDArray[np.complex64],
+    n0: float,
+    rows: NDArray[np.float32],
+    offset: float,
+    turn: float,
+    profile: NDArray[np.float32],
+    spectrum: NDArray[np.float32],
+) -> NDArray[np.complex64]:
+    """The linear estimate of least error for statistics on the grids.
+
+    The covariance is that of the DMRS, ``spectrum``'s Fourier transform, times that of the
+    subcarriers, ``profile``'s; by the eigenvectors of both the filter is a product.
+
+    Args:
+        ls: one frame's, complex64 [DMRS, subcarriers].
+        n0: noise variance.
+        rows: of the DMRS in the resource grid, [DMRS].
+        offset: by which the delays lie beside the grid, in samples.
+        turn: by which the shifts do, in radians a symbol.
+        profile: power of each of :func:`delay_grid` over the noise, [FINE x TAPS].
+        spectrum: share of each of :func:`shift_grid`, [SHIFTS].
+    """
+    q, grid = _basis_32()
+    angle = (offset * subcarrier_phases())[None] - (turn * rows)[:, None]
+    turned = np.exp(1j * angle.astype(np.float32))
+    seen = (ls * turned) @ q.conj()
+    power, directions = np.linalg.eigh((grid * profile) @ grid.T)
+    waves = np.exp(1j * np.outer(rows, shift_grid()))
+    strength, modes = np.linalg.eigh((waves * spectrum) @ waves.conj().T)
+    both = np.maximum(strength, 0)[:, None] * np.maximum(power, 0)
+    weighed = (modes.conj().T @ (seen @ directions)) * (both / (both + 1)).astype(np.float32)
+    refined = (modes.astype(np.complex64) @ weighed.astype(np.complex64)) @ (q @ directions).T
+    return (refined * turned.conj()).astype(np.complex64)
+
+
+@functools.cache
+def _basis_32() -> tuple[NDArray[np.complex64], NDArray[np.float32]]:
+    q, grid = basis()
+    return q.astype(np.complex64), grid
 
 
 def uniform_profile() -> Paths:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,14 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from phydnn import csi
-from phydnn.waveform import FFT, PILOT_SPACING, USED
-
-FINE = 4
-"""Points a sample on the grid of delays."""
-SHIFTS = 128
-"""Points on the grid of Doppler shifts, which spans what one DMRS in PILOT_SPACING + 1 can tell."""
-STEPS = 16
-"""Of conjugate gradients."""
+from phydnn.waveform import USED
 
 
 def _parts(matrix: NDArray[np.complex128]) -> Tensor:
@@ -36,10 +30,6 @@ def _parts(matrix: NDArray[np.complex128]) -> Tensor:
     real[:, 0, :, 1] = matrix.imag
     real[:, 1, :, 0] = -matrix.imag
     return torch.from_numpy(real.reshape(2 * matrix.shape[0], -1))
-
-
-def _delays(fine: int) -> NDArray[np.float64]:
-    return np.arange(fine * csi.TAPS) / fine - csi.MARGIN
 
 
 class _Rows(nn.Module):
@@ -72,42 +62,32 @@ class _Rows(nn.Module):
         return y[:, 0]
 
 
-class Wiener(nn.Module):
-    """The fast denoiser: two small CNNs read a frame's statistics, a Wiener filter applies them.
+class Statistics(nn.Module):
+    """Reads a frame's statistics off its least-squares estimates.
 
-    The frame's estimates are turned so that its strongest path and its mean Doppler shift stand on
-    the grids. The first CNN reads the Doppler spectrum off the periodogram over the DMRS, the
-    second the power delay profile off the periodograms over delay. With R, the covariance that the
-    two make, and noise of variance 1, the estimate of least error is y - z where (R + 1) z = y; a
-    fixed number of conjugate gradient steps solves that. The CNNs are trained through them.
+    The estimates are turned so that their strongest path and their mean Doppler shift stand on the
+    grids of :mod:`phydnn.csi`. One CNN then reads the Doppler spectrum off the periodogram over the
+    DMRS, another the power delay profile off two periodograms over delay: one that adds the DMRS's
+    powers, and one that gathers them by the spectrum.
+
+    Takes ``ls``, ``n0`` and ``rows``; returns ``offset`` [B] in samples and ``turn`` [B] in radians
+    a symbol, which are taken off the estimates, ``profile`` [B, csi.TAPS x csi.FINE] over the noise
+    and ``spectrum`` [B, csi.SHIFTS] of sum 1.
     """
 
     to_basis: Tensor
-    from_basis: Tensor
     grid: Tensor
-    turns: Tensor
-    points: Tensor
+    phases: Tensor
+    shifts: Tensor
 
     def __init__(self, width: int = 24) -> None:
         super().__init__()
-        f0, f = csi.steering(_delays(1)), csi.steering(_delays(FINE))
-        # An orthonormal basis of all responses with such delays. The subcarriers are symmetric
-        # about the carrier, so that it has real products with every steering vector.
-        gram = (f0.conj().T @ f0).real
-        strength, directions = np.linalg.eigh(gram)
-        kept = strength > 1e-3 * strength.max()
-        q = f0 @ (directions[:, kept] / np.sqrt(strength[kept]))
-        b = (q.conj().T @ f).real / math.sqrt(USED)
-        k = csi.subcarriers()
-        points = np.arange(SHIFTS) / SHIFTS - 0.5
+        basis, grid = csi.basis()
         for name, value in {
-            "to_basis": _parts(q.conj()),
-            "from_basis": _parts(q.T),
-            "grid": torch.from_numpy(b.astype(np.float32)),
-            "turns": torch.from_numpy((2 * np.pi / FFT * k).astype(np.float32)),
-            "points": torch.from_numpy(
-                (2 * np.pi / (PILOT_SPACING + 1) * points).astype(np.float32)
-            ),
+            "to_basis": _parts(basis.conj()),
+            "grid": torch.from_numpy(grid),
+            "phases": torch.from_numpy(csi.subcarrier_phases()),
+            "shifts": torch.from_numpy(csi.shift_grid()),
         }.items():
             self.register_buffer(name, value, persistent=False)
         self.profile = _Rows(4, width, 5, 6)
@@ -115,111 +95,142 @@ class Wiener(nn.Module):
         # Shares of the two periodograms in the profile before the CNN's correction.
         self.shares = nn.Parameter(torch.tensor([0.0, 1.0]))
 
-    def forward(self, ls: Tensor, n0: Tensor, rows: Tensor) -> Tensor:
-        batch, pilots = ls.shape[0], ls.shape[1]
-        scale = n0.clamp_min(1e-12).sqrt()[:, None, None, None]
-        y = ls / scale
+    def forward(
+        self, ls: Tensor, n0: Tensor, rows: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        y = ls / n0.clamp_min(1e-12).sqrt()[:, None, None, None]
 
         # The strongest path onto the grid of delays, by a parabola through its periodogram.
-        seen = self._project(y)
-        power = self._periodogram(seen).mean(1)
-        offset = self._peak(power) / FINE
-        turn = offset[:, None] * self.turns
-        y = _rotate(y, turn[:, None])
-        seen = self._project(y)
-        taps = self._project_grid(seen)  # [B, P, G, 2]
+        power = self._taps(y).square().sum(3).mean(1)
+        offset = _peak(power) / csi.FINE
+        y = rotate(y, (offset[:, None] * self.phases)[:, None])
+        taps = self._taps(y)
         power = taps.square().sum(3).mean(1)
 
         # The mean Doppler shift likewise, from delays that hold more than noise.
         weight = (power - 1).clamp_min(0) / (power + 1)
-        shifted = self._over_rows(taps, rows)  # [B, Q, G]
-        doppler = (shifted * weight[:, None]).sum(2) / (weight.sum(1, keepdim=True) + 1e-3)
-        step = float(self.points[1] - self.points[0])
-        centre = self.points[doppler.argmax(1)] + step * self._peak(doppler)
-        angle = -centre[:, None] * rows
-        seen = _rotate(seen, angle[:, :, None])
-        taps = _rotate(taps, angle[:, :, None])
+        doppler = _weighed(self._over_rows(taps, rows), weight)
+        step = float(self.shifts[1] - self.shifts[0])
+        turn = self.shifts[doppler.argmax(1)] + step * _peak(doppler)
+        taps = rotate(taps, (-turn[:, None] * rows)[:, :, None])
         shifted = self._over_rows(taps, rows)
-        doppler = (shifted * weight[:, None]).sum(2) / (weight.sum(1, keepdim=True) + 1e-3)
+        doppler = _weighed(shifted, weight)
 
-        # Doppler spectrum, and what its weights gather of each delay's power.
         count = torch.log(rows.shape[1] * torch.ones_like(n0))[:, None]
         total = torch.log(power.sum(1, keepdim=True))
-        features = [torch.log(doppler + 0.1), count.expand_as(doppler), total.expand_as(doppler)]
-        raw = self.spectrum(torch.stack(features, 1)) + 2 * features[0]
-        spectrum = torch.softmax(raw, 1)
-        gathered = (shifted * spectrum[:, :, None]).sum(1)
+        seen = torch.log(doppler + 0.1)
+        features = [seen, count.expand_as(seen), total.expand_as(seen)]
+        spectrum = torch.softmax(self.spectrum(torch.stack(features, 1)) + 2 * seen, 1)
 
-        # Power delay profile.
+        gathered = (shifted * spectrum[:, :, None]).sum(1)
         first, second = torch.log(power + 0.1), torch.log(gathered + 0.1)
         features = [first, second, count.expand_as(first), total.expand_as(first)]
         raw = self.profile(torch.stack(features, 1))
         raw = raw + self.shares[0] * first + self.shares[1] * second
-        profile = torch.exp(raw.clamp(-12, 14))
+        return offset, turn, torch.exp(raw.clamp(-12, 14)), spectrum
 
-        # R over delay, real [B, D, D]; over the DMRS, complex, as a real [B, 2P, 2P].
-        over_delay = (self.grid * profile[:, None]) @ self.grid.T
-        difference = (rows[:, :, None] - rows[:, None])[:, :, :, None] * self.points
-        cosine = (torch.cos(difference) * spectrum[:, None, None]).sum(3)
-        sine = (torch.sin(difference) * spectrum[:, None, None]).sum(3)
-        over_rows = torch.cat([torch.cat([cosine, -sine], 2), torch.cat([sine, cosine], 2)], 1)
-
-        # Conjugate gradients for (R + 1) z = y.
-        v = seen.permute(0, 3, 1, 2).reshape(batch, 2 * pilots, -1)
-        z = torch.zeros_like(v)
-        residual = direction = v
-        norm = residual.square().sum((1, 2), keepdim=True)
-        for _ in range(STEPS):
-            applied = over_rows @ direction @ over_delay + direction
-            alpha = norm / ((direction * applied).sum((1, 2), keepdim=True) + 1e-9)
-            z = z + alpha * direction
-            residual = residual - alpha * applied
-            following = residual.square().sum((1, 2), keepdim=True)
-            direction = residual + (following / (norm + 1e-9)) * direction
-            norm = following
-        refined = (v - z).reshape(batch, 2, pilots, -1).permute(0, 2, 3, 1)
-
-        refined = _rotate(refined, -angle[:, :, None])
-        back = refined.reshape(batch, pilots, -1) @ self.from_basis
-        return _rotate(back.reshape(ls.shape), -turn[:, None]) * scale
-
-    def _project(self, y: Tensor) -> Tensor:
-        """[B, P, subcarriers, 2] to the basis, [B, P, D, 2]."""
+    def _taps(self, y: Tensor) -> Tensor:
+        """[B, P, subcarriers, 2] to the fine delays [B, P, G, 2]; noise has variance 1 on each."""
         batch, pilots = y.shape[0], y.shape[1]
-        return (y.reshape(batch, pilots, -1) @ self.to_basis).reshape(batch, pilots, -1, 2)
-
-    def _project_grid(self, seen: Tensor) -> Tensor:
-        """The basis to the fine delays, [B, P, G, 2]; noise has variance 1 on each."""
+        seen = (y.reshape(batch, pilots, -1) @ self.to_basis).reshape(batch, pilots, -1, 2)
         return (seen.transpose(2, 3) @ self.grid).transpose(2, 3)
-
-    def _periodogram(self, seen: Tensor) -> Tensor:
-        return self._project_grid(seen).square().sum(3)
 
     def _over_rows(self, taps: Tensor, rows: Tensor) -> Tensor:
         """The power at each Doppler shift and delay, [B, Q, G]; that of noise is 1."""
-        angle = -self.points[:, None] * rows[:, None]  # [B, Q, P]
+        angle = -self.shifts[:, None] * rows[:, None]  # [B, Q, P]
         cosine, sine = torch.cos(angle), torch.sin(angle)
         real, imaginary = taps[..., 0], taps[..., 1]
         re = cosine @ real - sine @ imaginary
         im = cosine @ imaginary + sine @ real
         return (re.square() + im.square()) / rows.shape[1]
 
-    @staticmethod
-    def _peak(power: Tensor) -> Tensor:
-        """How far the largest of [B, N] lies beside its point, in points, -0.5 to 0.5."""
-        at = power.argmax(1, keepdim=True).clamp(1, power.shape[1] - 2)
-        left, middle, right = (
-            torch.log(power.gather(1, at + shift) + 1e-6)[:, 0] for shift in (-1, 0, 1)
-        )
-        curve = (2 * middle - left - right).clamp_min(1e-6)
-        return (0.5 * (right - left) / curve).clamp(-0.5, 0.5)
+
+def _weighed(shifted: Tensor, weight: Tensor) -> Tensor:
+    """Mean power at each Doppler shift [B, Q] of [B, Q, G] by the weights [B, G] of the delays."""
+    return (shifted * weight[:, None]).sum(2) / (weight.sum(1, keepdim=True) + 1e-3)
 
 
-def _rotate(values: Tensor, angle: Tensor) -> Tensor:
+def _peak(power: Tensor) -> Tensor:
+    """How far the largest of [B, N] lies beside its point, in points, -0.5 to 0.5."""
+    at = power.argmax(1, keepdim=True).clamp(1, power.shape[1] - 2)
+    left, middle, right = (
+        torch.log(power.gather(1, at + shift) + 1e-6)[:, 0] for shift in (-1, 0, 1)
+    )
+    curve = (2 * middle - left - right).clamp_min(1e-6)
+    return (0.5 * (right - left) / curve).clamp(-0.5, 0.5)
+
+
+def rotate(values: Tensor, angle: Tensor) -> Tensor:
     """Complex values [..., 2] times exp(j angle [...])."""
     cosine, sine = torch.cos(angle), torch.sin(angle)
     real, imaginary = values[..., 0], values[..., 1]
     return torch.stack([real * cosine - imaginary * sine, real * sine + imaginary * cosine], -1)
+
+
+class _Noise(torch.autograd.Function):
+    """z of z + T z D = y: what of y is noise, for covariances T over the rows and D over delay.
+
+    y complex [B, P, N]; T complex Hermitian [B, P, P]; D real symmetric [B, N, N]. By eigenvectors
+    forward, and by the same ones backward, since the equation is its own adjoint: so eigenvalues
+    that coincide do no harm to the gradients.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, over_rows: Tensor, over_delay: Tensor) -> Tensor:
+        a, u = torch.linalg.eigh(over_rows)
+        b, v = torch.linalg.eigh(over_delay)
+        share = 1 / (1 + a.clamp_min(0)[:, :, None] * b.clamp_min(0)[:, None])
+        v = v.to(y.dtype)
+        z: Tensor = u @ (share * (u.mH @ y @ v)) @ v.mT
+        ctx.save_for_backward(z, over_rows, over_delay, u, v, share)
+        return z
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        z, over_rows, over_delay, u, v, share = ctx.saved_tensors
+        w = u @ (share * (u.mH @ grads[0] @ v)) @ v.mT
+        real = over_delay.to(z.dtype)
+        return w, -w @ (z @ real).mH, -((over_rows @ z).mH @ w).real
+
+
+class Wiener(nn.Module):
+    """The fast denoiser: :class:`Statistics`, and the Wiener filter that they make.
+
+    The filter is :func:`phydnn.csi.wiener`, here in torch: the CNNs are trained through it.
+    """
+
+    to_basis: Tensor
+    from_basis: Tensor
+    grid: Tensor
+    phases: Tensor
+    shifts: Tensor
+
+    def __init__(self, width: int = 24) -> None:
+        super().__init__()
+        self.statistics = Statistics(width)
+        basis, grid = csi.basis()
+        for name, value in {
+            "to_basis": torch.from_numpy(basis.conj().astype(np.complex64)),
+            "from_basis": torch.from_numpy(basis.T.astype(np.complex64)),
+            "grid": torch.from_numpy(grid),
+            "phases": torch.from_numpy(csi.subcarrier_phases()),
+            "shifts": torch.from_numpy(csi.shift_grid()),
+        }.items():
+            self.register_buffer(name, value, persistent=False)
+
+    def forward(self, ls: Tensor, n0: Tensor, rows: Tensor) -> Tensor:
+        offset, turn, profile, spectrum = self.statistics(ls, n0, rows)
+        scale = n0.clamp_min(1e-12).sqrt()[:, None, None]
+        angle = (offset[:, None] * self.phases)[:, None] - (turn[:, None] * rows)[:, :, None]
+        turned = torch.polar(torch.ones_like(angle), angle)
+        y = (torch.view_as_complex(ls.contiguous()) * turned / scale) @ self.to_basis
+        over_delay = (self.grid * profile[:, None]) @ self.grid.T
+        waves = rows[:, :, None] * self.shifts
+        waves = torch.polar(torch.ones_like(waves), waves)
+        over_rows = (waves * spectrum[:, None]) @ waves.mH
+        noise: Tensor = _Noise.apply(y, over_rows, over_delay)  # type: ignore[no-untyped-call]
+        refined = (y - noise) @ self.from_basis
+        return torch.view_as_real(refined * turned.conj() * scale)
 
 
 class ADNet(nn.Module):
@@ -244,7 +255,7 @@ class ADNet(nn.Module):
         super().__init__()
         self.domain = domain
         if domain == "delay":
-            f = csi.steering(_delays(1))
+            f = csi.steering(csi.delay_grid(1))
             gram = f.conj().T @ f + 1e-4 * USED * np.eye(csi.TAPS)
             fit = np.linalg.solve(gram, f.conj().T).T * math.sqrt(USED)
             self.register_buffer("to_image", _parts(fit), persistent=False)

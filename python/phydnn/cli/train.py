@@ -177,13 +177,13 @@ def deepsc(
 
 @app.command()
 def csi(config: Recipe = "csi", set_: Overrides = [], out: Out = None) -> None:  # noqa: B006
-    """Train a channel state denoiser on simulated frames into OUT/csi."""
+    """Train a channel state denoiser on simulated frames, into OUT/wiener or OUT/adnet."""
     from phydnn import train
     from phydnn.train.csi import CsiConfig, train_csi
 
     _show_log()
     chosen = train.read_config(CsiConfig, "csi", config, set_)
-    print(train_csi(chosen, _folder(out, config) / "csi"))
+    print(train_csi(chosen, _folder(out, config) / chosen.network))
 
 
 def _place(data: str) -> list[str]:
