@@ -9,14 +9,31 @@ times the layer's mean square on each weight.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import copy
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from scipy import stats
+from torch import Tensor, fx, nn
+from torch.func import functional_call
+from torch.nn import functional
 
 from phydnn import pruning
+from phydnn.datasets import Images
+from phydnn.errors import InputError
 
 Weights = dict[str, Tensor]
+Send = Callable[[Weights], Weights]
+"""What a delivery makes of the weights: those that the client has, from those that were sent."""
+
+Figures = dict[str, Any]
+
+CALIBRATION_BATCH = 256
 
 
 def rms(weight: Tensor) -> Tensor:
@@ -59,3 +76,278 @@ def interpolate(low: nn.Module, high: nn.Module, alpha: float) -> Weights:
 def uses(network: nn.Module, expansion: int = 1) -> int:
     """Channel uses of one delivery: two real symbols each."""
     return -(-pruning.count(network) * expansion // 2)
+
+
+def boundary(low: nn.Module, high: nn.Module, alpha: float) -> nn.Module:
+    """:func:`interpolate` as a network of its own."""
+    network = copy.deepcopy(low)
+    with torch.no_grad():
+        for name, value in interpolate(low, high, alpha).items():
+            network.get_parameter(name).copy_(value)
+    return network
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A delivery over AWGN without a code: half a channel use a weight, or ``repeats`` times it.
+
+    Attributes:
+        n0: noise variance of a channel use; of a faded one, over the fade's power.
+        generator: of the noise.
+        power: of a layer's noise over N0; see :func:`inject`.
+        shrink: the client takes the posterior mean of Gaussian weights (Wiener's shrinkage).
+    """
+
+    n0: float
+    generator: torch.Generator
+    power: Mapping[str, float] = field(default_factory=dict)
+    shrink: bool = True
+
+    def __call__(self, weights: Weights) -> Weights:
+        received = inject(weights, self.n0, self.generator, self.power)
+        if not self.shrink:
+            return received
+        return {
+            name: weight / (1 + self.n0 * self.power.get(name, 1.0))
+            for name, weight in received.items()
+        }
+
+
+class Delivered(nn.Module):
+    """A layer as the client runs it: its noisy weights, and side information that makes up for it.
+
+    Batch normalisation stands for the average over draws of the noise; a draw shifts what a filter
+    gives, for its inputs are not zero on average. The client takes that shift back, since it has
+    the inputs' means::
+
+        y = scale (W * x - W . means) + shift
+
+    so noise acts on what varies in the input only.
+
+    Args:
+        layer: a convolution or linear layer.
+        cover: the share of positions at which each tap of the kernel meets the map and not its
+            border of zeros, float32 [kernel]; of a linear layer, 1.
+
+    Attributes:
+        means: of the inputs, float32 [inputs]; ``scale``, ``shift``: float32 [outputs].
+    """
+
+    cover: Tensor
+    means: Tensor
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, layer: nn.Conv2d | nn.Linear, cover: Tensor) -> None:
+        super().__init__()
+        self.layer = copy.deepcopy(layer)
+        self.layer.bias = None
+        inputs = layer.in_channels if isinstance(layer, nn.Conv2d) else layer.in_features
+        self.register_buffer("cover", cover, persistent=False)
+        self.register_buffer("means", torch.zeros(inputs))
+        self.register_buffer("scale", torch.ones(len(layer.weight)))
+        self.register_buffer("shift", torch.zeros(len(layer.weight)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        layer = self.layer
+        if isinstance(layer, nn.Linear):
+            return self.scale * (layer(x) - layer(self.means)) + self.shift
+        usual = self.means[None, :, None, None] * self.cover
+        off = functional.conv2d(usual, layer.weight, groups=layer.groups)
+        y = layer(x) - off
+        return self.scale[:, None, None] * y + self.shift[:, None, None]
+
+
+def deploy(network: nn.Module, images: Images, send: Send, draws: int = 16) -> nn.Module:
+    """The network that a client runs, its side information averaged over deliveries.
+
+    Args:
+        network: of convolutions, linear layers and batch normalisation, as it was trained.
+        images: to average over, of the training set; ``draws`` batches of CALIBRATION_BATCH.
+        send: one delivery, drawn anew at each call.
+
+    Returns:
+        a copy with a :class:`Delivered` in the place of each layer, and no normalisation; its
+        weights are those that are sent.
+
+    Raises:
+        InputError: it cannot be traced.
+    """
+    followed = _normalisations(network)
+    network = copy.deepcopy(network).train()
+    sums: dict[str, list[Tensor]] = {}
+    covers: dict[str, Tensor] = {}
+    order = np.random.RandomState(len(images)).permutation(len(images))
+    with torch.no_grad(), by_the_batch(network):
+        sent = {name: weight.detach() for name, weight in pruning.weights(network).items()}
+        for draw in range(draws):
+            start = draw * CALIBRATION_BATCH % len(images)
+            x = torch.from_numpy(images.x[order[start : start + CALIBRATION_BATCH]])
+            received = send(sent)
+            for name, (before, after) in _seen(network, received, x).items():
+                layer = network.get_submodule(name)
+                if name not in covers:
+                    covers[name] = _cover(layer, before)
+                axes = [0, *range(2, before.ndim)]
+                means = before.mean(axes)
+                off = _off(layer, received[f"{name}.weight"], means, covers[name])
+                found = [means, after.mean(axes) - off, after.var(axes, unbiased=False)]
+                if name in sums:
+                    found = [total + part for total, part in zip(sums[name], found, strict=True)]
+                sums[name] = found
+    client = network.eval()
+    with torch.no_grad():
+        for name, totals in sums.items():
+            means, rest, variance = (total / draws for total in totals)
+            layer = client.get_submodule(name)
+            assert isinstance(layer, (nn.Conv2d, nn.Linear))
+            delivered = Delivered(layer, covers[name])
+            delivered.means.copy_(means)
+            delivered.shift.copy_(rest)
+            if name in followed:
+                normalisation = client.get_submodule(followed[name])
+                assert isinstance(normalisation, (nn.BatchNorm1d, nn.BatchNorm2d))
+                scale = normalisation.weight / (variance + normalisation.eps).sqrt()
+                delivered.scale.copy_(scale)
+                delivered.shift.copy_(normalisation.bias - scale * rest)
+                client.set_submodule(followed[name], nn.Identity())
+            client.set_submodule(name, delivered)
+    return client.requires_grad_(False)
+
+
+def _normalisations(network: nn.Module) -> dict[str, str]:
+    """Which batch normalisation takes each layer's output, by name."""
+    graph = pruning.trace(network)
+    names = dict(network.named_modules())
+    followed = {}
+    for node in graph.nodes:
+        if node.op != "call_module":
+            continue
+        if isinstance(names[str(node.target)], (nn.BatchNorm1d, nn.BatchNorm2d)):
+            source = node.args[0]
+            assert isinstance(source, fx.Node)
+            layer = names.get(str(source.target))
+            if not isinstance(layer, (nn.Conv2d, nn.Linear)) or len(source.users) > 1:
+                raise InputError(
+                    f"'{node.target}' normalises what no layer gives it alone: a client could not "
+                    "make up for the noise there"
+                )
+            followed[str(source.target)] = str(node.target)
+    return followed
+
+
+@contextlib.contextmanager
+def by_the_batch(network: nn.Module) -> Iterator[None]:
+    """Leaves the running averages of batch normalisation alone, in training mode as well."""
+    found = [m for m in network.modules() if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d))]
+    momenta = [module.momentum for module in found]
+    for module in found:
+        module.momentum = 0.0
+    try:
+        yield
+    finally:
+        for module, momentum in zip(found, momenta, strict=True):
+            module.momentum = momentum
+
+
+def _seen(network: nn.Module, received: Weights, x: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    """What goes into and comes out of each layer, by name."""
+    seen: dict[str, tuple[Tensor, Tensor]] = {}
+    hooks = []
+    for full in received:
+        name = full.removesuffix(".weight")
+
+        def note(_: nn.Module, given: tuple[Tensor], made: Tensor, name: str = name) -> None:
+            seen[name] = given[0], made
+
+        hooks.append(network.get_submodule(name).register_forward_hook(note))
+    try:
+        functional_call(network, received, (x,))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return seen
+
+
+def _cover(layer: nn.Module, x: Tensor) -> Tensor:
+    if isinstance(layer, nn.Linear):
+        return torch.ones(())
+    assert isinstance(layer, nn.Conv2d)
+    there = torch.ones(1, 1, *x.shape[2:])
+    taps = functional.unfold(there, layer.kernel_size, layer.dilation, layer.padding, layer.stride)
+    return taps.mean((0, 2)).view(layer.kernel_size)
+
+
+def _off(layer: nn.Module, weight: Tensor, means: Tensor, cover: Tensor) -> Tensor:
+    """What a layer gives on average for inputs of these means, without its bias."""
+    if isinstance(layer, nn.Linear):
+        return weight @ means
+    assert isinstance(layer, nn.Conv2d)
+    usual = means[None, :, None, None] * cover
+    return functional.conv2d(usual, weight, groups=layer.groups).flatten()
+
+
+def receive(client: nn.Module, send: Send) -> nn.Module:
+    """A deployed network after one delivery: a copy with the weights that arrived."""
+    arrived = copy.deepcopy(client)
+    there = weights_of(arrived)
+    with torch.no_grad():
+        for name, weight in send(weights_of(client)).items():
+            there[name].copy_(weight)
+    return arrived
+
+
+def weights_of(client: nn.Module) -> Weights:
+    """What is sent of a deployed network, by the names of the network that was trained."""
+    return {
+        f"{name}.weight": module.layer.weight.detach()
+        for name, module in client.named_modules()
+        if isinstance(module, Delivered)
+    }
+
+
+def measure(client: nn.Module, images: Images, send: Send, deliveries: int = 20) -> Figures:
+    """Accuracy over deliveries, each of which classifies a share of the images of its own.
+
+    Args:
+        client: from :func:`deploy`.
+        images: labelled; every one is classified once.
+        send: one delivery, drawn anew at each call.
+        deliveries: 2 or more.
+
+    Returns:
+        ``accuracy``; ``ci95``, Student's interval of its mean over deliveries, which holds what
+        differs between images and between draws of the noise; ``n`` images; ``deliveries``;
+        ``sdr_db``, the weights' mean square over that of their error.
+    """
+    assert images.y is not None
+    sent, shares, errors, powers = weights_of(client), [], 0.0, 0.0
+    for part in range(deliveries):
+        arrived = receive(client, send)
+        for name, weight in weights_of(arrived).items():
+            original = sent[name]
+            errors += float((weight - original).square().sum() / original.square().mean())
+            powers += weight.numel()
+        shares.append(accuracy(arrived, images.take(slice(part, None, deliveries))))
+    mean = float(np.mean(shares))
+    spread = float(np.std(shares, ddof=1)) / math.sqrt(deliveries)
+    reach = float(stats.t.ppf(0.975, deliveries - 1)) * spread
+    return {
+        "accuracy": mean,
+        "ci95": [max(0.0, mean - reach), min(1.0, mean + reach)],
+        "n": len(images),
+        "deliveries": deliveries,
+        "sdr_db": 10 * math.log10(powers / errors) if errors else None,
+    }
+
+
+def accuracy(network: nn.Module, images: Images) -> float:
+    """The share of labelled images that a network in evaluation mode gets right."""
+    assert images.y is not None
+    right = 0
+    with torch.no_grad():
+        for start in range(0, len(images), CALIBRATION_BATCH):
+            stop = start + CALIBRATION_BATCH
+            logits = network(torch.from_numpy(images.x[start:stop]))
+            right += int((logits.argmax(1).numpy() == images.y[start:stop]).sum())
+    return right / len(images)

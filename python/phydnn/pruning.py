@@ -71,11 +71,19 @@ def spaces(network: nn.Module, image: Tensor) -> list[Space]:
     Raises:
         InputError: it cannot be traced, or has a layer that the pruner does not know.
     """
+    return _Follower(network, trace(network), image).follow()
+
+
+def trace(network: nn.Module) -> fx.Graph:
+    """A network's graph, down to torch's own layers.
+
+    Raises:
+        InputError: torch.fx cannot trace it.
+    """
     try:
-        graph = _Tracer().trace(network)
+        return _Tracer().trace(network)
     except Exception as error:  # Python that meets a proxy in place of a number may raise any.
-        raise InputError(f"torch.fx cannot trace the network to prune it: {error}") from error
-    return _Follower(network, graph, image).follow()
+        raise InputError(f"torch.fx cannot trace the network: {error}") from error
 
 
 class _Follower(fx.Interpreter):

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from phydnn import airnet, checkpoint, pruning
+from phydnn import airnet, checkpoint, protection, pruning
 from phydnn.errors import InputError
+from phydnn.results import write_json
 from phydnn.train.backbone import load_backbone
 from phydnn.train.config import FitConfig, make_config
 from phydnn.train.engine import Task, decay_groups, fit, load_splits
@@ -44,8 +45,10 @@ class AirnetConfig(FitConfig):
         boundaries: trains two networks, one for each end, and their interpolations between.
         sandwich: steps take the low end, the high end and a value drawn between in turn; without
             it every step draws one.
-        allocation: a JSON file of noise power a layer over N0, for retraining with unequal error
-            protection; empty for the same noise in all layers.
+        power: "uniform" gives all layers the same power; "loss", "eigenvalue" or "trace" gives
+            each its own, at the same mean, after that sensitivity of the unpruned network; the
+            name of a JSON file gives each layer's noise power over N0, for retraining with
+            unequal error protection of any kind.
         distillation: the share of the loss that follows the unpruned network's logits, softened
             by ``softness`` (t), for ``distilled`` of the images.
     """
@@ -62,7 +65,7 @@ class AirnetConfig(FitConfig):
     snr_high: float = 15.0
     boundaries: bool = True
     sandwich: bool = True
-    allocation: str = ""
+    power: str = "loss"
     distillation: float = 0.9
     softness: float = 2.0
     distilled: float = 0.5
@@ -82,7 +85,12 @@ class AirnetTask(Task):
     """
 
     def __init__(
-        self, network: nn.Module, teacher: nn.Module, image: Tensor, config: AirnetConfig
+        self,
+        network: nn.Module,
+        teacher: nn.Module,
+        image: Tensor,
+        config: AirnetConfig,
+        sensitivity: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
         self.low = network
@@ -90,7 +98,10 @@ class AirnetTask(Task):
         # A tuple's modules are not in checkpoints.
         self._teacher = (teacher.eval().requires_grad_(False),)
         self._image, self._config = image, config
-        self._power = read_allocation(config.allocation, network)
+        self._sensitivity = sensitivity
+        self._noise: dict[str, float] = {}
+        if sensitivity is None and config.power != "uniform":
+            self._noise = read_noise(Path(config.power), network)
         self._turn = 0
         self._run = self._eager
         self._ready = False
@@ -122,6 +133,8 @@ class AirnetTask(Task):
             self.high.load_state_dict(self.low.state_dict())
         if config.boundaries:
             self.high.requires_grad_(fits)
+        if self._sensitivity is not None:
+            self._noise = noise_of(self.low, self._sensitivity)
         self._ready = fits
         if fits and config.compile and self._run == self._eager:
             self._run = torch.compile(self._eager, dynamic=False)
@@ -155,7 +168,7 @@ class AirnetTask(Task):
             snr_db = max(config.outage_db, snr_db + 10 * math.log10(fade))
         n0 = 10 ** (-snr_db / 10) / config.expansion
         sent = {name: parameters[name] for name in pruning.weights(self.low)}
-        return parameters | airnet.inject(sent, n0, generator, self._power)
+        return parameters | airnet.inject(sent, n0, generator, self._noise)
 
     def forward(self, x: Tensor, y: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         config = self._config
@@ -190,26 +203,31 @@ def _steps(network: nn.Module, image: Tensor, config: AirnetConfig) -> int:
     return epoch
 
 
-def read_allocation(path: str, network: nn.Module) -> dict[str, float]:
-    """Noise power a layer from a JSON object, as :func:`phydnn.airnet.inject` takes it.
+def noise_of(network: nn.Module, sensitivity: Mapping[str, float]) -> dict[str, float]:
+    """Each layer's noise power over N0 where power is allocated after its sensitivity."""
+    counts = {name: weight.numel() for name, weight in pruning.weights(network).items()}
+    power = protection.allocate_power(sensitivity, counts)
+    return {name: 1 / value for name, value in power.items()}
+
+
+def read_noise(path: Path, network: nn.Module) -> dict[str, float]:
+    """A positive number a layer from a JSON object.
 
     Raises:
         InputError: no such file, a layer that the network lacks, or no positive number.
     """
-    if not path:
-        return {}
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-        power = {str(name): float(value) for name, value in content.items()}
+        content = json.loads(path.read_text(encoding="utf-8"))
+        noise = {str(name): float(value) for name, value in content.items()}
     except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise InputError(f"{path} holds no noise power a layer: {error}") from error
+        raise InputError(f"{path} holds no number for each layer: {error}") from error
     known = pruning.weights(network)
-    for name, value in power.items():
+    for name, value in noise.items():
         if name not in known:
             raise InputError(f"{path} names '{name}', but the network has {', '.join(known)}")
         if not 0 < value < math.inf:
-            raise InputError(f"{path} gives {name} the noise power {value:g}: it must be positive")
-    return power
+            raise InputError(f"{path} gives {name} the number {value:g}: it must be positive")
+    return noise
 
 
 def train_airnet(config: AirnetConfig, weights: Path, out: Path) -> Path:
@@ -238,7 +256,14 @@ def train_airnet(config: AirnetConfig, weights: Path, out: Path) -> Path:
     if config.prune == "separate":
         while pruning.count(network) > config.budget:
             pruning.prune(network, image, config.budget, config.prune_share)
-    task = AirnetTask(network, teacher, image, config)
+    sensitivity = None
+    if config.power in protection.MEASURES:
+        kept = out / "sensitivity.json"  # Not measured again when a run goes on.
+        if not kept.is_file():
+            found = protection.sensitivities(teacher, train, config.power, seed=config.seed)
+            write_json(kept, found)
+        sensitivity = read_noise(kept, network)
+    task = AirnetTask(network, teacher, image, config, sensitivity)
     if task.first_candidate >= config.epochs:
         raise InputError(
             f"pruning takes {task.first_candidate + 1} steps of {config.prune_share:g}, an epoch "
