@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,14 +55,35 @@ logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(loggin
 
 def write_graph(module: nn.Module, example: Tensor, given: str, wanted: str, path: Path) -> None:
     """Writes a module of one input as ONNX with a free batch axis and its weights inside."""
+    proto = to_onnx(module, {given: example}, [wanted], {given: {0: "batch"}})
+    path.write_bytes(proto.SerializeToString())
+
+
+def to_onnx(
+    module: nn.Module,
+    examples: Mapping[str, Tensor],
+    wanted: Sequence[str],
+    free: Mapping[str, Mapping[int, str]],
+) -> Any:
+    """A module as an ONNX model, its weights inside.
+
+    Args:
+        module: takes the examples in order.
+        examples: its inputs by name.
+        wanted: names of its outputs.
+        free: of each input, the axes that may have any length, named; those of one name agree.
+    """
+    dims = {name: torch.export.Dim(name) for axes in free.values() for name in axes.values()}
     program = torch.onnx.export(
         module.eval(),
-        (example,),
+        tuple(examples.values()),
         dynamo=True,
         opset_version=OPSET,
-        input_names=[given],
-        output_names=[wanted],
-        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        input_names=list(examples),
+        output_names=list(wanted),
+        dynamic_shapes=tuple(
+            {axis: dims[name] for axis, name in free[given].items()} for given in examples
+        ),
         verbose=False,
     )
     assert program is not None
@@ -72,7 +94,7 @@ def write_graph(module: nn.Module, example: Tensor, given: str, wanted: str, pat
     for item in (proto, graph, *graph.node, *graph.value_info, *graph.input, *graph.output):
         del item.metadata_props[:]
     proto.ir_version = IR_VERSION
-    path.write_bytes(proto.SerializeToString())
+    return proto
 
 
 def export(

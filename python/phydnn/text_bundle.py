@@ -161,17 +161,20 @@ class TextFrame:
     Attributes:
         tokens: int64 [B,T], T a multiple of BUCKET.
         lines: which line each sentence is, or is a part of, int64 [B].
+        parts: which of its line's parts it is, from 0, int64 [B]. They may be in several frames;
+            the tokens of all, in order, are what :meth:`Vocabulary.decode` takes.
     """
 
     tokens: NDArray[np.int64]
     lines: NDArray[np.int64]
+    parts: NDArray[np.int64]
 
 
 def frames_of(bundle: TextBundle, lines: Sequence[str], batch: int) -> list[TextFrame]:
     """Lines of text as frames of at most ``batch`` sentences, those of like length together.
 
-    A line of more than ``bundle.positions`` tokens is several sentences, in order. Frames come by
-    length, the shortest first, and lines of one length in their order.
+    A line of more than ``bundle.positions`` tokens is several sentences, its parts. Frames come by
+    length, the shortest first, and what has one length in its order.
 
     Raises:
         InputError: ``batch`` is below 1, or a line is no text.
@@ -179,14 +182,16 @@ def frames_of(bundle: TextBundle, lines: Sequence[str], batch: int) -> list[Text
     if batch < 1:
         raise InputError(f"a frame holds 1 or more sentences, not {batch}")
     starts = bundle.vocabulary.starts_word()
-    lengths: dict[int, list[tuple[int, list[int]]]] = {}
-    for index, line in enumerate(lines):
-        for part in text.pieces(bundle.vocabulary.encode(line), bundle.positions, starts):
-            lengths.setdefault(-(-len(part) // BUCKET), []).append((index, part))
+    lengths: dict[int, list[tuple[int, int, list[int]]]] = {}
+    for line, sentence in enumerate(lines):
+        cut = text.pieces(bundle.vocabulary.encode(sentence), bundle.positions, starts)
+        for part, tokens in enumerate(cut):
+            lengths.setdefault(-(-len(tokens) // BUCKET), []).append((line, part, tokens))
     return [
         TextFrame(
-            text.fill([part for _, part in group[at : at + batch]], BUCKET * blocks),
-            np.array([index for index, _ in group[at : at + batch]], np.int64),
+            text.fill([tokens for _, _, tokens in group[at : at + batch]], BUCKET * blocks),
+            np.array([line for line, _, _ in group[at : at + batch]], np.int64),
+            np.array([part for _, part, _ in group[at : at + batch]], np.int64),
         )
         for blocks, group in sorted(lengths.items())
         for at in range(0, len(group), batch)
@@ -202,7 +207,8 @@ def one_frame(bundle: TextBundle, line: str) -> TextFrame:
     tokens = bundle.vocabulary.encode(line)
     parts = text.pieces(tokens, bundle.positions, bundle.vocabulary.starts_word())
     longest = -(-max(map(len, parts)) // BUCKET) * BUCKET
-    return TextFrame(text.fill(parts, longest), np.zeros(len(parts), np.int64))
+    order = np.arange(len(parts))
+    return TextFrame(text.fill(parts, longest), np.zeros_like(order), order)
 
 
 def payload_uses(bundle: TextBundle, sentences: int, tokens: int) -> int:
