@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 the gr-phydnn authors
-"""The picture of a run: images with their classes, constellations and the channel estimate."""
+"""The picture of a run: what came out, constellations and the channel estimate."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from phydnn.datasets import Images
 from phydnn.results import write_bytes
 
 SHOWN = 24
+LINES, LINE_WIDTH = 5, 130
+"""Of a text's picture: its lines, and characters of each."""
 INK, RIGHT, WRONG, SIGNAL, FAINT = "#1b1f24", "#1a7f37", "#cf222e", "#0969da", "#8c959f"
 
 
@@ -43,6 +46,57 @@ def draw(
     Raises:
         InputError: the path cannot be written.
     """
+    _page(
+        path,
+        title,
+        lambda figure: _pictures(figure, images, predictions),
+        points,
+        raw,
+        symbols,
+        ls,
+        refined,
+    )
+
+
+def draw_text(
+    path: Path,
+    title: str,
+    sent: Sequence[str],
+    received: Sequence[str],
+    points: NDArray[np.complex64],
+    raw: NDArray[np.complex64] | None,
+    symbols: NDArray[np.complex64] | None,
+    ls: NDArray[np.complex64] | None,
+    refined: NDArray[np.complex64] | None,
+) -> None:
+    """As :func:`draw`, of lines of text as they were sent and as they arrived.
+
+    Raises:
+        InputError: the path cannot be written.
+    """
+    _page(
+        path,
+        title,
+        lambda figure: _lines(figure, sent, received),
+        points,
+        raw,
+        symbols,
+        ls,
+        refined,
+    )
+
+
+def _page(
+    path: Path,
+    title: str,
+    panel: Callable[[Any], None],
+    points: NDArray[np.complex64],
+    raw: NDArray[np.complex64] | None,
+    symbols: NDArray[np.complex64] | None,
+    ls: NDArray[np.complex64] | None,
+    refined: NDArray[np.complex64] | None,
+) -> None:
+    """The page of all runs; ``panel`` draws what came out on the figure that it is given."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -50,7 +104,7 @@ def draw(
     FigureCanvasAgg(figure)
     figure.suptitle(title, fontsize=14, color=INK, fontweight="bold")
     above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(0.9, 1)).ravel()
-    _pictures(above, images, predictions)
+    panel(above)
     before, after, csi = below.subplots(1, 3, width_ratios=(1, 1, 1.5))
     _constellation(before, "Before the equalizer: one frame's subcarriers", raw)
     _constellation(after, "After it: payload and constellation", symbols)
@@ -82,6 +136,18 @@ def _pictures(figure: Any, images: Images, predictions: NDArray[np.int32]) -> No
     if images.y is not None:
         text += "; where that is wrong, the true class in brackets"
     figure.suptitle(text, fontsize=11, color=INK)
+
+
+def _lines(figure: Any, sent: Sequence[str], received: Sequence[str]) -> None:
+    figure.suptitle("Sent (grey), and read at the other end", fontsize=11, color=INK)
+    axis = figure.subplots()
+    axis.axis("off")
+    for i, (line, came) in enumerate(zip(sent[:LINES], received[:LINES], strict=True)):
+        colour = RIGHT if line == came else WRONG
+        for step, content, ink in ((0.0, line, FAINT), (0.08, came, colour)):
+            # A dollar sign would begin a formula.
+            shown = content[:LINE_WIDTH].replace("$", r"\$")
+            axis.text(0.01, 0.95 - i / LINES - step, shown, fontsize=10, color=ink, va="top")
 
 
 def _constellation(axis: Any, title: str, values: NDArray[np.complex64] | None) -> None:

@@ -17,4 +17,11 @@ if int(_numpy.__version__.split(".")[0]) >= 2:
 from .ends import device, edge  # noqa: F401
 from .networks import head, tail  # noqa: F401
 from .phydnn_python import *  # noqa: F403
+from .semantic import (  # noqa: F401
+    semantic_decoder,
+    semantic_encoder,
+    text_receiver,
+    text_source,
+    text_transmitter,
+)
 from .sources import image_source  # noqa: F401

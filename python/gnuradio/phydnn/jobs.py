@@ -13,13 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnuradio import gr
-from phydnn.bundle import Bundle
+from phydnn.bundle import BaseBundle, Bundle
+from phydnn.bundle import load as load_bundle
 from phydnn.datasets import Images
 from phydnn.datasets import load as load_images
 from phydnn.errors import InputError
 from phydnn.picture import draw
 from phydnn.recording import Made, fingerprint
 from phydnn.results import wilson_interval
+from phydnn.text import load as load_text
+from phydnn.text_bundle import TextBundle
 
 from .networks import head, loaded, tail
 from .phydnn_python import embedding_demapper, embedding_mapper
@@ -34,7 +37,8 @@ def load(bundle: str, data: str, limit: int = 0, batch: int = 64, decision: str 
 
     Args:
         bundle: a bundle's folder or name.
-        data: what the bundle's system takes: for phydnn, see :func:`phydnn.datasets.load`.
+        data: what the bundle's system takes: for phydnn see :func:`phydnn.datasets.load`, for
+            ldeepsc :func:`phydnn.text.load`.
         limit: only the first so many items; 0 for all.
         batch: items in a frame.
         decision: of the demapper, "hard" or "soft"; empty for the bundle's own.
@@ -42,7 +46,15 @@ def load(bundle: str, data: str, limit: int = 0, batch: int = 64, decision: str 
     Raises:
         InputError: one of them is no good.
     """
-    loaded = Bundle.load(bundle)
+    loaded = load_bundle(bundle)
+    if isinstance(loaded, TextBundle):
+        # Imported here, as it needs this module.
+        from .semantic import Reading
+
+        lines = load_text(data)
+        return Reading(loaded, lines[:limit] if limit else lines, data, batch, decision)
+    if not isinstance(loaded, Bundle):
+        raise InputError(f"bundle {loaded.name} is of system {loaded.SYSTEM}, which is no job yet")
     images = load_images(data, "test", loaded.input_shape)
     return Classification(loaded, images.take(slice(limit)) if limit else images, batch, decision)
 
@@ -70,7 +82,7 @@ class Job:
 
     def __init__(
         self,
-        bundle: Bundle,
+        bundle: BaseBundle,
         *,
         kind: int,
         precoded: bool,
@@ -228,6 +240,8 @@ class Classification(Job):
     Raises:
         InputError: the bundle, the images or a parameter are no good.
     """
+
+    bundle: Bundle
 
     def __init__(
         self,

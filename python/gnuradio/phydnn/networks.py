@@ -42,6 +42,8 @@ class _network(gr.basic_block):
             each other and with the radio.
     """
 
+    _unit = "images"
+
     def __init__(
         self, name: str, path: Path, ports: tuple[str, str], empty: Any, threads: int
     ) -> None:
@@ -49,7 +51,8 @@ class _network(gr.basic_block):
         if threads < 0:
             raise ValueError(f"{name}: threads must be 0 or more, not {threads}")
         self._log = gr.logger(name)
-        self._graph = open_session(path, threads or max(1, (os.cpu_count() or 1) // 2))
+        self._threads = threads or max(1, (os.cpu_count() or 1) // 2)
+        self._graph = open_session(path, self._threads)
         self._answer = self._graph.get_outputs()[0].name
         self._question = self._graph.get_inputs()[0].name
         self._in, self._out = map(pmt.intern, ports)
@@ -61,7 +64,7 @@ class _network(gr.basic_block):
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._stopping = False
-        self._frames = self._images = self._dropped = 0
+        self._frames = self._items = self._dropped = 0
         self.message_port_register_in(self._in)
         self.message_port_register_out(self._out)
         self.set_msg_handler(self._in, self._enqueue)
@@ -72,7 +75,7 @@ class _network(gr.basic_block):
 
     def images(self) -> int:
         """Images in them."""
-        return self._images
+        return self._items
 
     def dropped(self) -> int:
         """PDUs that became erasures here, for want of time or of sound data."""
@@ -95,8 +98,9 @@ class _network(gr.basic_block):
             self._thread = None
         if self._frames:
             self._log.info(
-                f"{self._images} images in {self._frames} batches, "
-                f"{self._images / self._frames:.1f} images a batch; {self._dropped} PDUs erased."
+                f"{self._items} {self._unit} in {self._frames} batches, "
+                f"{self._items / self._frames:.1f} {self._unit} a batch; "
+                f"{self._dropped} PDUs erased."
             )
         return True
 
@@ -147,9 +151,12 @@ class _network(gr.basic_block):
         """The graph's answer to a batch, and the seconds that it took."""
         started = time.perf_counter()
         answer = self._graph.run([self._answer], {self._question: values})[0]
-        self._frames += 1
-        self._images += len(values)
+        self._tally(len(values))
         return answer, time.perf_counter() - started
+
+    def _tally(self, items: int) -> None:
+        self._frames += 1
+        self._items += items
 
     def _drop(self, metadata: Any, fault: str) -> None:
         self._dropped += 1

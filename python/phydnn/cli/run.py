@@ -32,7 +32,7 @@ BundleOption = Annotated[
     str, typer.Option("--bundle", help="A bundle's folder, or the name of one that ships.")
 ]
 DataOption = Annotated[
-    str, typer.Option("--data", help="digits, cifar10:DIR, cifar100:DIR or images:DIR.")
+    str, typer.Option("--data", help="digits, cifar10:DIR, cifar100:DIR, images:DIR or text:FILE.")
 ]
 BatchOption = Annotated[int, typer.Option("--batch", min=1, help="Images in a frame.")]
 LimitOption = Annotated[
@@ -307,6 +307,9 @@ def table(record: dict[str, Any], seconds: float, unit: str) -> Any:
     if "accuracy" in record:
         low, high = record["accuracy_ci95"]
         view.add_row("accuracy", f"{record['accuracy']:.4f}  (95 %: {low:.4f} to {high:.4f})")
+    if "bleu" in record:
+        view.add_row("BLEU-1 to 4", "  ".join(f"{score:.3f}" for score in record["bleu"]))
+        view.add_row("lines to the letter", f"{record['exact']:.1%} of {record['lines']}")
     view.add_row(unit, f"{record['n']}  ({record['n'] / seconds:.0f}/s)")
     frames = [
         f"{record[key]} {name}"
