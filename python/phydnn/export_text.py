@@ -62,12 +62,11 @@ class _Step(nn.Module):
         self, token: Tensor, aligned: Tensor, received: Tensor, cache: Tensor
     ) -> tuple[Tensor, Tensor]:
         # Not a slice, whose bounds the exporter would hold against each other.
-        place = torch.full((1,), cache.shape[4], dtype=torch.int64)
+        places = cache.shape[4] + torch.arange(token.shape[1])
         pairs = [(pair[:, 0], pair[:, 1]) for pair in received.unbind(1)]
         past = [(pair[:, 0], pair[:, 1]) for pair in cache.unbind(1)]
-        x, kept = self.receiver.write(token[:, None], aligned.index_select(1, place), pairs, past)
-        logits = self.receiver.predict(x[:, 0])
-        return logits, torch.stack([torch.stack(pair, 1) for pair in kept], 1)
+        x, kept = self.receiver.write(token, aligned.index_select(1, places), pairs, past)
+        return self.receiver.predict(x), torch.stack([torch.stack(pair, 1) for pair in kept], 1)
 
 
 def export_text(
@@ -204,12 +203,11 @@ def _graphs(
     aligned, received = memory(received_values, n0)
     shape = net.shape
     cache = torch.zeros(len(tokens), shape.layers, 2, shape.heads, 0, shape.width // shape.heads)
-    token = torch.full((len(tokens),), text.END)
-    for _ in range(WRITTEN):
-        logits, cache = step(token, aligned, received, cache)
-        token = logits.argmax(1)
+    token = torch.full((len(tokens), WRITTEN), text.END)
+    logits, cache = step(token, aligned, received, cache)
+    token = logits.argmax(2)[:, -2:]
     logits, cache_next = step(token, aligned, received, cache)
-    batch, words = {0: "batch"}, {0: "batch", 1: "tokens"}
+    words = {0: "batch", 1: "tokens"}
     graphs = {
         "semantic_encoder.onnx": to_onnx(
             _Encoder(net.transmitter), {"tokens": tokens}, ["values"], {"tokens": words}
@@ -225,7 +223,7 @@ def _graphs(
             {"token": token, "aligned": aligned, "received": received, "cache": cache},
             ["logits", "cache_next"],
             {
-                "token": batch,
+                "token": {0: "batch", 1: "next"},
                 "aligned": words,
                 "received": {0: "batch", 4: "tokens"},
                 "cache": {0: "batch", 4: "written"},

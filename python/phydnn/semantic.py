@@ -71,10 +71,20 @@ class Attention(nn.Module):
         parts = self.memory(x).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
         return parts[0], parts[1]
 
-    def forward(self, x: Tensor, keys: Tensor, values: Tensor, causal: bool = False) -> Tensor:
-        """Attends from x [B,S,width] to keys and values [B,heads,T,width/heads]."""
+    def forward(
+        self,
+        x: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        causal: bool = False,
+        seen: Tensor | None = None,
+    ) -> Tensor:
+        """Attends from x [B,S,width] to keys and values [B,heads,T,width/heads].
+
+        ``causal`` hides what comes later, S and T being the same; ``seen``, bool [S,T], says which.
+        """
         queries = self.query(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        mixed = functional.scaled_dot_product_attention(queries, keys, values, is_causal=causal)
+        mixed = functional.scaled_dot_product_attention(queries, keys, values, seen, 0.0, causal)
         return cast(Tensor, self.out(mixed.transpose(1, 2).flatten(2)))
 
 
@@ -101,15 +111,18 @@ class Layer(nn.Module):
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Encodes x [B,T,width]; with ``received`` (keys and values) decodes it.
 
-        With ``past``, the keys and values of the tokens so far, x is the next token [B,1,width].
+        With ``past``, the keys and values of the tokens so far, x is what comes next [B,S,width].
         Returns the result and the own keys and values, the past's in front.
         """
         inner = self.own_norm(x) if self.before else x
         keys, values = self.own.keys_values(inner)
-        if past is not None:
+        if past is None:
+            x = x + self.own(inner, keys, values, causal=received is not None)
+        else:
             keys, values = torch.cat([past[0], keys], 2), torch.cat([past[1], values], 2)
-        causal = received is not None and past is None
-        x = x + self.own(inner, keys, values, causal)
+            count, before = x.shape[1], past[0].shape[2]
+            seen = torch.arange(before + count) <= before + torch.arange(count)[:, None]
+            x = x + self.own(inner, keys, values, seen=seen.to(x.device))
         x = x if self.before else self.own_norm(x)
         if self.cross is not None and self.cross_norm is not None and received is not None:
             x = x + self.cross(self.cross_norm(x) if self.before else x, *received)
@@ -210,7 +223,7 @@ class Receiver(nn.Module):
         """Predicts tokens from those before them.
 
         Args:
-            previous: the tokens one place earlier, int64 [B,T], or with ``past`` the last [B,1].
+            previous: the tokens one place earlier, int64 [B,T]; with ``past`` the next S of them.
             aligned, received: of :meth:`listen`; ``aligned`` at the places of ``previous``.
             past: each layer's own keys and values so far.
 

@@ -105,7 +105,7 @@ class TextBundle(BaseBundle):
 
     @property
     def step_path(self) -> Path:
-        """Semantic decoder: the last ``token`` int64 [B] and the ``cache`` to the next's logits."""
+        """Semantic decoder: ``token`` int64 [B,S] after the ``cache`` to the logits of the next."""
         return self.path / "semantic_step.onnx"
 
     @property
@@ -120,8 +120,8 @@ class TextBundle(BaseBundle):
 
         ``tokens`` int64 [4,T], ``values`` float32 [4,T,2U], ``received_values`` alike with noise of
         ``n0`` float32 [4,T,U], ``aligned`` float32 [4,T,width], ``received`` float32
-        [4,L,2,heads,T,width/heads]; and a step after three tokens: ``token`` int64 [4], ``cache``
-        float32 [4,L,2,heads,3,width/heads], ``logits`` float32 [4,V], ``cache_next``.
+        [4,L,2,heads,T,width/heads]; and a step after three tokens: ``token`` int64 [4,S], ``cache``
+        float32 [4,L,2,heads,3,width/heads], ``logits`` float32 [4,S,V], ``cache_next``.
         """
         spec: dict[str, tuple[tuple[int | None, ...], type[Any]]] = {}
         for graph in self.graphs():
@@ -148,8 +148,8 @@ class TextBundle(BaseBundle):
             ),
             Graph(
                 self.step_path.name,
-                {"token": ((), np.int64), **memory, "cache": cache},
-                {"logits": ((len(self.vocabulary),), np.float32), "cache_next": cache},
+                {"token": ((None,), np.int64), **memory, "cache": cache},
+                {"logits": ((None, len(self.vocabulary)), np.float32), "cache_next": cache},
             ),
         ]
 
