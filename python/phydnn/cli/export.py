@@ -19,6 +19,15 @@ def export(
     note: Annotated[str, typer.Option(help="What else the model card should say.")] = "",
 ) -> None:
     """Turn a checkpoint into a bundle, validated and scored on the test split."""
+    if (run / "deepsc").is_dir():
+        from phydnn.export_text import export_text
+
+        written = export_text(run, out, data, provenance, note)
+        print(f"{written.path}: bundle {written.id:08x}")
+        for row in written.meta["metrics"]["simulated"]:
+            print(f"{row['channel']} {row['snr_db']:g} dB: BLEU-1 {row['bleu'][0]:.4f}")
+        return
+
     from phydnn.export import export as write
 
     bundle = write(run, out, data, provenance, weights, note)
