@@ -46,6 +46,7 @@ TOLERANCE = 1e-3
 """Between a graph's answer and golden.npz, over the largest value there: machines' sums differ."""
 SYSTEMS = {
     "phydnn": "phydnn.bundle:PhydnnBundle",
+    "csi": "phydnn.csi:CsiBundle",
     "ldeepsc": "phydnn.text_bundle:TextBundle",
 }
 """The class that loads a system's bundles, as module:class."""

@@ -14,12 +14,15 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from phydnn.bundle import GOLDEN_BATCH, BaseBundle, BundleError, Graph, Spec
 from phydnn.channels import ChannelSpec
+from phydnn.errors import InputError
 from phydnn.waveform import FFT, HEADER_SYMBOLS, PILOT_SPACING, PREFIX, SAMPLE_RATE, USED
 
 SYMBOL_S = (FFT + PREFIX) / SAMPLE_RATE
@@ -304,17 +307,21 @@ def subcarrier_phases() -> NDArray[np.float32]:
 
 
 @functools.cache
-def basis() -> tuple[NDArray[np.complex128], NDArray[np.float32]]:
+def basis() -> tuple[NDArray[np.complex128], NDArray[np.float32], NDArray[np.float32]]:
     """An orthonormal basis of the responses with delays on :func:`delay_grid`, [subcarriers, D].
 
     And its products with the grid's steering vectors of unit length, [D, FINE x TAPS], which are
-    real, since the subcarriers lie symmetrically about the carrier.
+    real, since the subcarriers lie symmetrically about the carrier: as they are, and tapered by a
+    Hann window, through which a strong path hides no weak one.
     """
     f0, f = steering(delay_grid(1)), steering(delay_grid(FINE))
     strength, directions = np.linalg.eigh((f0.conj().T @ f0).real)
     kept = strength > 1e-3 * strength.max()
     q = f0 @ (directions[:, kept] / np.sqrt(strength[kept]))
-    return q, ((q.conj().T @ f).real / math.sqrt(USED)).astype(np.float32)
+    taper = np.cos(np.pi * subcarriers() / (USED + 2)) ** 2
+    taper /= np.linalg.norm(taper)
+    plain, tapered = (q.conj().T @ f).real, (q.conj().T @ (taper[:, None] * f)).real
+    return q, (plain / math.sqrt(USED)).astype(np.float32), tapered.astype(np.float32)
 
 
 def wiener(
@@ -355,7 +362,7 @@ def wiener(
 
 @functools.cache
 def _basis_32() -> tuple[NDArray[np.complex64], NDArray[np.float32]]:
-    q, grid = basis()
+    q, grid, _ = basis()
     return q.astype(np.complex64), grid
 
 
@@ -370,3 +377,101 @@ def mse(estimate: NDArray[np.complex64], truth: NDArray[np.complex64]) -> NDArra
     error = np.abs(estimate.astype(np.complex128) - truth) ** 2
     mean: NDArray[np.float64] = error.mean((1, 2))
     return mean
+
+
+WAVEFORM = {"fft": FFT, "prefix": PREFIX, "used": USED, "pilot_spacing": PILOT_SPACING}
+"""The dimensions of ``wide``, the only ones that denoisers are made for so far."""
+GRAPHS = {"wiener": "statistics.onnx", "adnet": "adnet.onnx"}
+"""The graph of each network in a bundle."""
+
+
+class CsiBundle(BaseBundle):
+    """Channel state denoisers: the fast one's statistics, and ADNet."""
+
+    SYSTEM = "csi"
+    COMPUTES = tuple(GRAPHS.values())
+
+    @property
+    def bypass_db(self) -> float:
+        """Estimated Es/N0 above which the network is not asked, unless told otherwise."""
+        return float(self.meta["bypass_db"])
+
+    def graph_path(self, network: str) -> Path:
+        """The graph of "wiener" or "adnet".
+
+        Raises:
+            InputError: there is no such network.
+        """
+        if network not in GRAPHS:
+            raise InputError(f"there is no network '{network}': choose {' or '.join(GRAPHS)}")
+        return self.path / GRAPHS[network]
+
+    def check_waveform(self, fft: int, prefix: int, used: int, pilot_spacing: int) -> None:
+        """Holds a waveform's dimensions against the bundle's.
+
+        Raises:
+            BundleError: the denoisers are made for others.
+        """
+        given = {"fft": fft, "prefix": prefix, "used": used, "pilot_spacing": pilot_spacing}
+        if given != self.meta["waveform"]:
+            raise BundleError(
+                f"bundle {self.name} is for the waveform {self.meta['waveform']}, not {given}: "
+                "use the waveform 'wide', or no denoiser"
+            )
+
+    def graphs(self) -> list[Graph]:
+        """The statistics, and ADNet."""
+        grid: Spec = {"ls": ((None, USED, 2), np.float32), "n0": ((), np.float32)}
+        return [
+            Graph(
+                "statistics.onnx",
+                {**grid, "rows": ((None,), np.float32)},
+                {
+                    "offset": ((), np.float32),
+                    "turn": ((), np.float32),
+                    "profile": ((FINE * TAPS,), np.float32),
+                    "spectrum": ((SHIFTS,), np.float32),
+                },
+            ),
+            Graph("adnet.onnx", grid, {"refined": ((None, USED, 2), np.float32)}),
+        ]
+
+    def golden_spec(self) -> Spec:
+        """Four frames, what the graphs answer, and ``wiener``, what the statistics make of ``ls``.
+
+        ``ls``, ``refined`` and ``wiener`` float32 [4,DMRS,448,2], ``n0``, ``offset`` and ``turn``
+        float32 [4], ``rows`` float32 [4,DMRS], ``profile`` float32 [4,FINE x TAPS], ``spectrum``
+        float32 [4,SHIFTS].
+        """
+        shapes: dict[str, tuple[tuple[int | None, ...], type[Any]]] = {}
+        for graph in self.graphs():
+            shapes.update(graph.inputs)
+            shapes.update(graph.outputs)
+        shapes["wiener"] = shapes["refined"]
+        return {name: ((GOLDEN_BATCH, *shape), dtype) for name, (shape, dtype) in shapes.items()}
+
+
+def as_parts(values: NDArray[np.complex64]) -> NDArray[np.float32]:
+    """Complex [...] as real and imaginary parts, float32 [..., 2]."""
+    pairs = np.ascontiguousarray(values, np.complex64).view(np.float32)
+    return pairs.reshape(*values.shape, 2)
+
+
+def refine(
+    session: Any, ls: NDArray[np.complex64], n0: float, rows: NDArray[np.float32]
+) -> NDArray[np.complex64]:
+    """One frame's estimates, refined by a graph of a bundle: complex64 [DMRS, subcarriers].
+
+    Args:
+        session: of ONNX Runtime, of one of :data:`GRAPHS`.
+        ls: least-squares estimates, complex64 [DMRS, subcarriers].
+        n0: noise variance.
+        rows: of the DMRS in the resource grid, float32 [DMRS].
+    """
+    feed = {"ls": as_parts(ls)[None], "n0": np.array([n0], np.float32), "rows": rows[None]}
+    answers = session.run(None, {node.name: feed[node.name] for node in session.get_inputs()})
+    if len(answers) > 1:
+        offset, turn, profile, spectrum = (answer[0] for answer in answers)
+        return wiener(ls, n0, rows, float(offset), float(turn), profile, spectrum)
+    refined: NDArray[np.complex64] = np.ascontiguousarray(answers[0][0]).view(np.complex64)[..., 0]
+    return refined

@@ -67,8 +67,8 @@ class Statistics(nn.Module):
 
     The estimates are turned so that their strongest path and their mean Doppler shift stand on the
     grids of :mod:`phydnn.csi`. One CNN then reads the Doppler spectrum off the periodogram over the
-    DMRS, another the power delay profile off two periodograms over delay: one that adds the DMRS's
-    powers, and one that gathers them by the spectrum.
+    DMRS, another the power delay profile off periodograms over delay, plain and tapered, with the
+    powers of the DMRS added up and with those gathered that the spectrum names.
 
     Takes ``ls``, ``n0`` and ``rows``; returns ``offset`` [B] in samples and ``turn`` [B] in radians
     a symbol, which are taken off the estimates, ``profile`` [B, csi.TAPS x csi.FINE] over the noise
@@ -77,23 +77,25 @@ class Statistics(nn.Module):
 
     to_basis: Tensor
     grid: Tensor
+    tapered: Tensor
     phases: Tensor
     shifts: Tensor
 
     def __init__(self, width: int = 24) -> None:
         super().__init__()
-        basis, grid = csi.basis()
+        basis, grid, tapered = csi.basis()
         for name, value in {
             "to_basis": _parts(basis.conj()),
             "grid": torch.from_numpy(grid),
+            "tapered": torch.from_numpy(tapered),
             "phases": torch.from_numpy(csi.subcarrier_phases()),
             "shifts": torch.from_numpy(csi.shift_grid()),
         }.items():
             self.register_buffer(name, value, persistent=False)
-        self.profile = _Rows(4, width, 5, 6)
+        self.profile = _Rows(6, width, 5, 6)
         self.spectrum = _Rows(3, width // 2, 5, 5)
-        # Shares of the two periodograms in the profile before the CNN's correction.
-        self.shares = nn.Parameter(torch.tensor([0.0, 1.0]))
+        # Shares of the periodograms in the profile before the CNN's correction.
+        self.shares = nn.Parameter(torch.tensor([0.0, 0.5, 0.0, 0.5]))
 
     def forward(
         self, ls: Tensor, n0: Tensor, rows: Tensor
@@ -101,53 +103,64 @@ class Statistics(nn.Module):
         y = ls / n0.clamp_min(1e-12).sqrt()[:, None, None, None]
 
         # The strongest path onto the grid of delays, by a parabola through its periodogram.
-        power = self._taps(y).square().sum(3).mean(1)
-        offset = _peak(power) / csi.FINE
+        offset = _peak(_power(self._project(y) @ self.grid)) / csi.FINE
         y = rotate(y, (offset[:, None] * self.phases)[:, None])
-        taps = self._taps(y)
-        power = taps.square().sum(3).mean(1)
+        seen = self._project(y)
+        plain, tapered = seen @ self.grid, seen @ self.tapered  # noise has variance 1 on each
+        power = _power(plain)
 
         # The mean Doppler shift likewise, from delays that hold more than noise.
         weight = (power - 1).clamp_min(0) / (power + 1)
-        doppler = _weighed(self._over_rows(taps, rows), weight)
+        turn = torch.zeros_like(n0)
+        doppler = _weighed(self._over_rows(plain, rows, turn), weight)
         step = float(self.shifts[1] - self.shifts[0])
         turn = self.shifts[doppler.argmax(1)] + step * _peak(doppler)
-        taps = rotate(taps, (-turn[:, None] * rows)[:, :, None])
-        shifted = self._over_rows(taps, rows)
+        shifted = self._over_rows(plain, rows, turn)
         doppler = _weighed(shifted, weight)
 
         count = torch.log(rows.shape[1] * torch.ones_like(n0))[:, None]
         total = torch.log(power.sum(1, keepdim=True))
-        seen = torch.log(doppler + 0.1)
-        features = [seen, count.expand_as(seen), total.expand_as(seen)]
-        spectrum = torch.softmax(self.spectrum(torch.stack(features, 1)) + 2 * seen, 1)
+        known = torch.log(doppler + 0.1)
+        features = [known, count.expand_as(known), total.expand_as(known)]
+        spectrum = torch.softmax(self.spectrum(torch.stack(features, 1)) + 2 * known, 1)
 
-        gathered = (shifted * spectrum[:, :, None]).sum(1)
-        first, second = torch.log(power + 0.1), torch.log(gathered + 0.1)
-        features = [first, second, count.expand_as(first), total.expand_as(first)]
-        raw = self.profile(torch.stack(features, 1))
-        raw = raw + self.shares[0] * first + self.shares[1] * second
+        kinds = [power, _gathered(shifted, spectrum), _power(tapered)]
+        kinds.append(_gathered(self._over_rows(tapered, rows, turn), spectrum))
+        known = torch.log(torch.stack(kinds, 1) + 0.1)
+        rest = torch.stack([count, total], 1).expand(-1, -1, known.shape[2])
+        raw = self.profile(torch.cat([known, rest], 1))
+        raw = raw + (self.shares[:, None] * known).sum(1)
         return offset, turn, torch.exp(raw.clamp(-12, 14)), spectrum
 
-    def _taps(self, y: Tensor) -> Tensor:
-        """[B, P, subcarriers, 2] to the fine delays [B, P, G, 2]; noise has variance 1 on each."""
+    def _project(self, y: Tensor) -> Tensor:
+        """[B, P, subcarriers, 2] to the basis, real and imaginary parts apart, [B, P, 2, D]."""
         batch, pilots = y.shape[0], y.shape[1]
         seen = (y.reshape(batch, pilots, -1) @ self.to_basis).reshape(batch, pilots, -1, 2)
-        return (seen.transpose(2, 3) @ self.grid).transpose(2, 3)
+        return seen.transpose(2, 3)
 
-    def _over_rows(self, taps: Tensor, rows: Tensor) -> Tensor:
-        """The power at each Doppler shift and delay, [B, Q, G]; that of noise is 1."""
-        angle = -self.shifts[:, None] * rows[:, None]  # [B, Q, P]
+    def _over_rows(self, taps: Tensor, rows: Tensor, turn: Tensor) -> Tensor:
+        """Power [B, Q, G] of taps [B, P, 2, G] at shifts beside ``turn``; that of noise is 1."""
+        angle = -(self.shifts + turn[:, None])[:, :, None] * rows[:, None]
         cosine, sine = torch.cos(angle), torch.sin(angle)
-        real, imaginary = taps[..., 0], taps[..., 1]
+        real, imaginary = taps[:, :, 0], taps[:, :, 1]
         re = cosine @ real - sine @ imaginary
         im = cosine @ imaginary + sine @ real
         return (re.square() + im.square()) / rows.shape[1]
 
 
+def _power(taps: Tensor) -> Tensor:
+    """Mean power over the DMRS [B, G] of taps [B, P, 2, G]."""
+    return taps.square().sum(2).mean(1)
+
+
 def _weighed(shifted: Tensor, weight: Tensor) -> Tensor:
     """Mean power at each Doppler shift [B, Q] of [B, Q, G] by the weights [B, G] of the delays."""
     return (shifted * weight[:, None]).sum(2) / (weight.sum(1, keepdim=True) + 1e-3)
+
+
+def _gathered(shifted: Tensor, spectrum: Tensor) -> Tensor:
+    """Power at each delay [B, G] of [B, Q, G] by the shares [B, Q] of the Doppler shifts."""
+    return (shifted * spectrum[:, :, None]).sum(1)
 
 
 def _peak(power: Tensor) -> Tensor:
@@ -208,7 +221,7 @@ class Wiener(nn.Module):
     def __init__(self, width: int = 24) -> None:
         super().__init__()
         self.statistics = Statistics(width)
-        basis, grid = csi.basis()
+        basis, grid, _ = csi.basis()
         for name, value in {
             "to_basis": torch.from_numpy(basis.conj().astype(np.complex64)),
             "from_basis": torch.from_numpy(basis.T.astype(np.complex64)),

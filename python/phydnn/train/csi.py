@@ -69,12 +69,9 @@ def draw_paths(rng: np.random.Generator) -> csi.Paths:
 def tensors(frames: csi.Frames) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The networks' inputs, and the truth in the form of ``ls``."""
 
-    def real(values: np.ndarray[Any, Any]) -> Tensor:
-        pairs = np.ascontiguousarray(values).view(np.float32)
-        return torch.from_numpy(pairs.reshape(*values.shape, 2))
-
     rows = torch.from_numpy(frames.rows).expand(len(frames.n0), -1)
-    return real(frames.ls), torch.from_numpy(frames.n0_estimate), rows, real(frames.truth)
+    ls, truth = (torch.from_numpy(csi.as_parts(values)) for values in (frames.ls, frames.truth))
+    return ls, torch.from_numpy(frames.n0_estimate), rows, truth
 
 
 class CsiTask(BaseTask):
