@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,10 @@ def _page(
     after.plot(points.real, points.imag, "+", color=WRONG, markersize=9, markeredgewidth=1.5)
     _estimate(csi, ls, refined)
     png = io.BytesIO()
-    figure.savefig(png, format="png")
+    with warnings.catch_warnings():
+        # A text may hold what the font has no picture of; it draws a box.
+        warnings.filterwarnings("ignore", message="Glyph")
+        figure.savefig(png, format="png")
     write_bytes(path, png.getvalue())
 
 

@@ -84,21 +84,23 @@ def make(folder: Path, bits: int = 8, decision: str = "soft", seed: int = 1) -> 
     cache = (real, ["batch", 1, 2, HEADS, "written", WIDTH])
     graph(
         folder / "semantic_step.onnx",
-        {"token": (whole, ["batch"]), **memory, "cache": cache},
+        {"token": (whole, ["batch", "steps"]), **memory, "cache": cache},
         {
-            "logits": (real, ["batch", len(vocabulary)]),
+            "logits": (real, ["batch", "steps", len(vocabulary)]),
             "cache_next": (real, ["batch", 1, 2, HEADS, "more", WIDTH]),
         },
-        helper.make_node("Shape", ["cache"], ["place"], start=4, end=5),
-        helper.make_node("Gather", ["aligned", "place"], ["here"], axis=1),
-        helper.make_node("Squeeze", ["here", "one"], ["word"]),
-        helper.make_node("MatMul", ["word", "turned"], ["products"]),
+        helper.make_node("Shape", ["cache"], ["first"], start=4, end=5),
+        helper.make_node("Shape", ["token"], ["steps"], start=1, end=2),
+        helper.make_node("Add", ["first", "steps"], ["last"]),
+        helper.make_node("Slice", ["aligned", "first", "last", "one"], ["here"]),
+        helper.make_node("MatMul", ["here", "turned"], ["products"]),
         helper.make_node("Add", ["products", "offsets"], ["logits"]),
-        helper.make_node("Gather", ["received", "place"], ["own"], axis=4),
+        helper.make_node("Slice", ["received", "first", "last", "four"], ["own"]),
         helper.make_node("Concat", ["cache", "own"], ["cache_next"], axis=4),
         constant(np.ascontiguousarray(code.T), "turned"),
         constant((-0.5 * (code**2).sum(1)).astype(np.float32), "offsets"),
         constant(np.array([1], np.int64), "one"),
+        constant(np.array([4], np.int64), "four"),
     )
     write_golden(folder, len(vocabulary), rng)
     priors = None
@@ -148,7 +150,7 @@ def write_golden(folder: Path, size: int, rng: np.random.Generator) -> None:
     golden["received_values"] = golden["values"] + 0.1 * noise
     golden["n0"] = np.full((4, 6, USES), 0.02, np.float32)
     golden |= run("memory", values=golden["received_values"], n0=golden["n0"])
-    golden["token"] = golden["tokens"][:, 2]
+    golden["token"] = golden["tokens"][:, 2:4]
     golden["cache"] = np.ascontiguousarray(golden["received"][:, :, :, :, :3])
     golden |= run(
         "step", **{name: golden[name] for name in ("token", "aligned", "received", "cache")}
