@@ -66,27 +66,15 @@ def draw(figure: Figure, rows: list[Row]) -> None:
     names = list(plots.group(shown, "scheme"))
     figure.set_size_inches(9.6, 3.8)
     *axes, last = figure.subplots(1, len(conditions) + 1, sharey=True)
-    series = [
-        ("host_ms", plots.COLOURS[0], "host, measured"),
-        ("air_ms", plots.COLOURS[1], "air, counted"),
-    ]
     for axis, (condition, mine) in zip(axes, conditions.items(), strict=True):
-        baselines.bars(axis, mine, names, series)
-        texts = {
-            names.index(row["scheme"]): (
-                max(row["host_ms"], row["air_ms"]),
-                f"{baselines.short(row['total_ms'])} ms\n{_ratio(row, 'latency_ratio')}",
-            )
-            for row in mine
-        }
-        baselines.note(axis, texts)
+        baselines.latencies(axis, mine, names)
         axis.set(xlabel="ms a batch", title=TITLES[condition])
     data = conditions[next(iter(conditions))]
     baselines.bars(last, data, names, [("bytes_on_air", plots.COLOURS[2], "bytes")])
     texts = {
         names.index(row["scheme"]): (
             row["bytes_on_air"],
-            f"{row['bytes_on_air']:,.0f}\n{_ratio(row, 'bytes_ratio')}",
+            f"{row['bytes_on_air']:,.0f}\n{baselines.ratio(row, 'bytes_ratio')}",
         )
         for row in data
     }
@@ -105,8 +93,3 @@ def draw(figure: Figure, rows: list[Row]) -> None:
 
 def _base(rows: list[Row]) -> str:
     return str(next(row["scheme"] for row in rows if row["system"] == "phydnn"))
-
-
-def _ratio(row: Row, key: str) -> str:
-    theirs = (row["paper"] or {}).get(key)
-    return f"{baselines.short(row[key])}x" + ("" if theirs is None else f" ({theirs:,g}x)")

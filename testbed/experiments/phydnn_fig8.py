@@ -45,20 +45,8 @@ def draw(figure: Figure, rows: list[Row]) -> None:
     names = list(plots.group(rows, "scheme"))
     figure.set_size_inches(8.4, 3.6)
     *axes, last = figure.subplots(1, len(conditions) + 1, sharey=True)
-    series = [
-        ("host_ms", plots.COLOURS[0], "host, measured"),
-        ("air_ms", plots.COLOURS[1], "air, counted"),
-    ]
     for axis, (condition, mine) in zip(axes, conditions.items(), strict=True):
-        baselines.bars(axis, mine, names, series)
-        texts = {
-            names.index(row["scheme"]): (
-                max(row["host_ms"], row["air_ms"]),
-                f"{baselines.short(row['total_ms'])} ms\n{baselines.short(row['latency_ratio'])}x",
-            )
-            for row in mine
-        }
-        baselines.note(axis, texts)
+        baselines.latencies(axis, mine, names)
         axis.set(xlabel=f"ms a batch of {BATCH}")
         axis.set_title(f"urban, {condition}: {mine[0]['snr_db']:.1f} dB Es/N0", fontsize=9)
     height = 0.8 / len(conditions)

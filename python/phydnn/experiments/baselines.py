@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from phydnn import waveform, wifi
 from phydnn.errors import InputError, RunError
-from phydnn.experiments import ROOT, Point, Row, Settings, inference
+from phydnn.experiments import ROOT, Point, Row, Settings, inference, plots
 from phydnn.results import write_json
 
 if TYPE_CHECKING:
@@ -753,6 +753,33 @@ def bars(
     axis.set_yticks(range(len(names)), names)
     axis.set_ylim(len(names) - 0.5, -0.5)
     axis.grid(axis="y", visible=False)
+
+
+def latencies(axis: Axes, rows: list[Row], names: Sequence[str]) -> None:
+    """Bars of host and air time, their sum and its ratio beside them; ``rows`` of :func:`compare`.
+
+    Args:
+        axis, rows, names: as of :func:`bars`.
+    """
+    series = [
+        ("host_ms", plots.COLOURS[0], "host, measured"),
+        ("air_ms", plots.COLOURS[1], "air, counted"),
+    ]
+    bars(axis, rows, names, series)
+    texts = {
+        names.index(row["scheme"]): (
+            max(row["host_ms"], row["air_ms"]),
+            f"{short(row['total_ms'])} ms\n{ratio(row, 'latency_ratio')}",
+        )
+        for row in rows
+    }
+    note(axis, texts)
+
+
+def ratio(row: Row, key: str) -> str:
+    """A ratio, and the paper's in brackets."""
+    theirs = (row["paper"] or {}).get(key)
+    return f"{short(row[key])}x" + ("" if theirs is None else f" ({theirs:,g}x)")
 
 
 def note(axis: Axes, texts: Mapping[int, tuple[float, str]], room: float = 60) -> None:
