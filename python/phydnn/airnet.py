@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,7 @@ from torch.nn import functional
 from phydnn import pruning
 from phydnn.datasets import Images
 from phydnn.errors import InputError
+from phydnn.spiral import LayerCode, Rule
 
 Weights = dict[str, Tensor]
 Send = Callable[[Weights], Weights]
@@ -113,6 +114,35 @@ class Plain:
         }
 
 
+@dataclass(frozen=True)
+class Coded:
+    """A delivery over AWGN with a code a layer, symbol by symbol as on air.
+
+    Attributes:
+        codes: of each layer.
+        n0: noise variance of a channel use.
+        generator: of the noise.
+        rule: of the decoder.
+    """
+
+    codes: Mapping[str, LayerCode]
+    n0: float
+    generator: np.random.Generator
+    rule: Rule = "mmse"
+
+    def __call__(self, weights: Weights) -> Weights:
+        received = {}
+        for name, weight in weights.items():
+            code, scale = self.codes[name], float(rms(weight))
+            values = weight.detach().flatten().numpy() / scale
+            symbols = code.encode(values)
+            noise = self.generator.normal(size=(len(symbols), 2)) @ np.array([1, 1j])
+            symbols = symbols + math.sqrt(self.n0 / 2) * noise
+            decoded = code.decode(symbols, self.n0, len(values), self.rule)
+            received[name] = torch.from_numpy(decoded * np.float32(scale)).view_as(weight)
+        return received
+
+
 class Delivered(nn.Module):
     """A layer as the client runs it: its noisy weights, and side information that makes up for it.
 
@@ -131,6 +161,7 @@ class Delivered(nn.Module):
 
     Attributes:
         means: of the inputs, float32 [inputs]; ``scale``, ``shift``: float32 [outputs].
+        normalised: whether ``scale`` stands for a normalisation; it is 1 otherwise.
     """
 
     cover: Tensor
@@ -140,6 +171,7 @@ class Delivered(nn.Module):
 
     def __init__(self, layer: nn.Conv2d | nn.Linear, cover: Tensor) -> None:
         super().__init__()
+        self.normalised = False
         self.layer = copy.deepcopy(layer)
         self.layer.bias = None
         inputs = layer.in_channels if isinstance(layer, nn.Conv2d) else layer.in_features
@@ -209,6 +241,7 @@ def deploy(network: nn.Module, images: Images, send: Send, draws: int = 16) -> n
                 assert isinstance(normalisation, (nn.BatchNorm1d, nn.BatchNorm2d))
                 scale = normalisation.weight / (variance + normalisation.eps).sqrt()
                 delivered.scale.copy_(scale)
+                delivered.normalised = True
                 delivered.shift.copy_(normalisation.bias - scale * rest)
                 client.set_submodule(followed[name], nn.Identity())
             client.set_submodule(name, delivered)
@@ -329,16 +362,27 @@ def measure(client: nn.Module, images: Images, send: Send, deliveries: int = 20)
             errors += float((weight - original).square().sum() / original.square().mean())
             powers += weight.numel()
         shares.append(accuracy(arrived, images.take(slice(part, None, deliveries))))
-    mean = float(np.mean(shares))
-    spread = float(np.std(shares, ddof=1)) / math.sqrt(deliveries)
-    reach = float(stats.t.ppf(0.975, deliveries - 1)) * spread
-    return {
-        "accuracy": mean,
-        "ci95": [max(0.0, mean - reach), min(1.0, mean + reach)],
-        "n": len(images),
-        "deliveries": deliveries,
-        "sdr_db": 10 * math.log10(powers / errors) if errors else None,
-    }
+    sdr_db = 10 * math.log10(powers / errors) if errors else None
+    return over_deliveries(shares, len(images)) | {"sdr_db": sdr_db}
+
+
+def over_deliveries(shares: Sequence[float], n: int) -> Figures:
+    """Accuracy over deliveries, and Student's interval of its mean; see :func:`measure`."""
+    mean, count = float(np.mean(shares)), len(shares)
+    reach = float(stats.t.ppf(0.975, count - 1) * np.std(shares, ddof=1)) / math.sqrt(count)
+    interval = [max(0.0, mean - reach), min(1.0, mean + reach)]
+    return {"accuracy": mean, "ci95": interval, "n": n, "deliveries": count}
+
+
+def side_bytes(client: nn.Module) -> int:
+    """The protected side information of a deployed network: structure and :class:`Delivered`.
+
+    Numbers are float16; a layer's shape takes two 16-bit numbers, and its weights' root mean
+    square one.
+    """
+    layers = [module for module in client.modules() if isinstance(module, Delivered)]
+    numbers = [3 + len(m.means) + len(m.shift) + len(m.scale) * m.normalised for m in layers]
+    return 2 * sum(numbers)
 
 
 def accuracy(network: nn.Module, images: Images) -> float:

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 the gr-phydnn authors
+"""Fig. 11 of AirNet's journal version: AirNet beside Air-MobileNet."""
+
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from phydnn.experiments import Point, Row, Settings, airnet
+
+TITLE = "Fig. 11: a pruned network beside one that is small by design"
+SOURCE = airnet.SOURCE.format("Fig. 11: AirNet beside Air-MobileNet at the same bandwidth")
+VERSION = 1
+OPTIONS: dict[str, Any] = airnet.OPTIONS
+
+MODELS = {"AirNet": "", "Air-MobileNet": "mobilenetv2"}
+QUICK_MODELS = {"AirNet": "", "Air-MobileNet": "mobilenetv2@0.25"}
+
+
+def points(settings: Settings) -> list[Point]:
+    snrs = (15.0,) if settings.quick else (0.0, 5.0, 10.0, 15.0)
+    models = QUICK_MODELS if settings.quick else MODELS
+    return [
+        airnet.point(settings, scheme, snr, model=models[scheme])
+        for scheme, snr in airnet.grid(tuple(models), snrs)
+    ]
+
+
+def measure(point: Point, folder: Path) -> list[Row]:
+    return [airnet.of_delivery(point, folder)]
+
+
+def draw(figure: Figure, rows: list[Row]) -> None:
+    airnet.draw(figure, rows, "networks delivered over AWGN")
