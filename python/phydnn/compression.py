@@ -58,7 +58,8 @@ def largest(weights: Sequence[Tensor], sparsity: float) -> list[Tensor]:
 def scale_of(weight: Tensor, bits: int) -> float:
     """The step s that takes the largest weight to the largest number of ``bits`` bits."""
     top = 2 ** (bits - 1) - 1
-    return float(weight.detach().abs().max()) / top or 1.0
+    largest_one = float(weight.detach().abs().max()) if weight.numel() else 0.0
+    return largest_one / top or 1.0
 
 
 def quantised(weight: Tensor, bits: int) -> Tensor:

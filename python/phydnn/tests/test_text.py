@@ -13,16 +13,8 @@ from hypothesis import strategies as st
 
 from phydnn import text
 from phydnn.errors import InputError
+from phydnn.tests.sentences import LINES
 from phydnn.text import END, GAP, GAP_TEXT, Vocabulary
-
-LINES = [
-    f"{who} {verb} the {what} of the {where}, {when}."
-    for who in ("I", "We", "The Commission", "Mr President, you")
-    for verb in ("discuss", "welcome", "have not read")
-    for what in ("report", "budget", "question")
-    for where in ("Council", "European Parliament")
-    for when in ("today", "in 1999", "at half past ten")
-]
 
 
 @pytest.fixture(scope="session")
