@@ -14,6 +14,8 @@ void bind_embedding_mapper(py::module& m);
 void bind_embedding_demapper(py::module& m);
 void bind_finite_mapper(py::module& m);
 void bind_finite_demapper(py::module& m);
+void bind_sk_encoder(py::module& m);
+void bind_sk_decoder(py::module& m);
 void bind_channel(py::module& m);
 void bind_zmq_sink(py::module& m);
 void bind_zmq_source(py::module& m);
@@ -22,6 +24,7 @@ void bind_vectors(py::module& m);
 void bind_kernels_channel(py::module& kernels);
 void bind_kernels_embedding(py::module& kernels);
 void bind_kernels_finite(py::module& kernels);
+void bind_kernels_spiral(py::module& kernels);
 void bind_kernels_waveform(py::module& kernels);
 
 PYBIND11_MODULE(phydnn_python, m)
@@ -37,6 +40,8 @@ PYBIND11_MODULE(phydnn_python, m)
     bind_embedding_demapper(m);
     bind_finite_mapper(m);
     bind_finite_demapper(m);
+    bind_sk_encoder(m);
+    bind_sk_decoder(m);
     bind_channel(m);
     bind_zmq_sink(m);
     bind_zmq_source(m);
@@ -48,5 +53,6 @@ PYBIND11_MODULE(phydnn_python, m)
     bind_kernels_channel(kernels);
     bind_kernels_embedding(kernels);
     bind_kernels_finite(kernels);
+    bind_kernels_spiral(kernels);
     bind_kernels_waveform(kernels);
 }

@@ -280,7 +280,7 @@ class LayerCode:
         spirals: the nested ones, the first on the weights and each next on both parts of the one
             before: an expansion of 1:2^n for n of them, none for plain symbols.
         repeats: how often all of it is sent, 1 to 64.
-        amplitude: of the symbols, above 0; their average power is its square.
+        amplitude: of the symbols, 0.001 to 1000; their average power is its square.
 
     Raises:
         ValueError: one of them is out of range.
@@ -295,8 +295,8 @@ class LayerCode:
             raise ValueError(f"at most {MAX_EXPANSION} spirals nest, not {len(self.spirals)}")
         if not 1 <= self.repeats <= MAX_REPEATS:
             raise ValueError(f"repeats must be 1 to {MAX_REPEATS}, not {self.repeats}")
-        if not 0 < self.amplitude < math.inf:
-            raise ValueError(f"amplitude must be above 0, not {self.amplitude}")
+        if not 1e-3 <= self.amplitude <= 1e3:
+            raise ValueError(f"amplitude must be 0.001 to 1000, not {self.amplitude}")
 
     @property
     def reals(self) -> int:

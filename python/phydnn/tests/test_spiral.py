@@ -158,7 +158,7 @@ def test_a_lost_copy_leaves_the_other():
         (lambda: Spiral(math.nan), "gamma must be 0 to 32"),
         (lambda: Spiral(1, 0.3), "alpha must be 0.5 to 1"),
         (lambda: LayerCode(repeats=0), "repeats must be 1 to 64"),
-        (lambda: LayerCode(amplitude=0), "amplitude must be above 0"),
+        (lambda: LayerCode(amplitude=0), "amplitude must be 0.001 to 1000"),
         (lambda: LayerCode((Spiral(1),) * 5), "at most 4 spirals"),
         (lambda: code_for(0, 5), "expansion must be 0 to 4"),
         (lambda: LayerCode().decode(np.zeros(3, complex), 1.0, 8), "8 weights take 4 uses, not 3"),
