@@ -254,10 +254,10 @@ def estimate_n0(ls: NDArray[np.complex64]) -> NDArray[np.float32]:
 def lmmse(
     ls: NDArray[np.complex64],
     paths: Paths,
-    n0: float,
-    delay: float = 0.0,
+    n0: NDArray[np.float32],
+    delay: NDArray[np.float64] | None = None,
     rows: NDArray[np.float32] | None = None,
-    turn_hz: float = 0.0,
+    turn_hz: NDArray[np.float64] | None = None,
 ) -> NDArray[np.complex64]:
     """The linear estimate of least error for a channel's statistics (Edfors et al. 1998).
 
@@ -266,28 +266,32 @@ def lmmse(
     carrier offset ``turn_hz`` is taken back. A line of sight counts as scattered power.
 
     Args:
-        ls: one frame's, complex64 [DMRS, subcarriers].
+        ls: complex64 [B, DMRS, subcarriers].
         paths: statistics, of which the delays count from the first path.
-        n0: noise variance.
-        delay: of the first path in samples.
+        n0: noise variance, [B].
+        delay: of the first path in samples, [B]; None for 0.
         rows: of the DMRS in the resource grid, [DMRS].
-        turn_hz: carrier offset in Hz.
+        turn_hz: carrier offset in Hz, [B]; None for 0.
     """
     from scipy.special import j0
 
-    f = steering(paths.delays - paths.delays.min() + delay) * np.sqrt(paths.powers)
-    # The covariance F Fᴴ by its own directions: at most as many as there are paths.
+    delay = np.zeros(len(ls)) if delay is None else delay
+    turn_hz = np.zeros(len(ls)) if turn_hz is None else turn_hz
+    f = steering(paths.delays - paths.delays.min()) * np.sqrt(paths.powers)
+    # The covariance F F^H by its own directions: at most as many as there are paths.
     u, s, _ = np.linalg.svd(f, full_matrices=False)
-    seen = ls.astype(np.complex128) @ u.conj()
+    times = np.zeros(ls.shape[1]) if rows is None else rows.astype(np.float64) * SYMBOL_S
+    waves = np.outer(turn_hz, times)[:, :, None] - np.outer(delay, subcarriers() / FFT)[:, None]
+    turned = np.exp(2j * np.pi * waves)
+    seen = (ls * turned.conj()) @ u.conj()
     if rows is None:
-        return ((seen * (s**2 / (s**2 + n0))) @ u.T).astype(np.complex64)
-    times = rows.astype(np.float64) * SYMBOL_S
-    turn = np.exp(2j * np.pi * turn_hz * times)[:, None]
+        power = s**2 / (s**2 + n0[:, None, None])
+        return ((seen * power) @ u.T * turned).astype(np.complex64)
     correlation = j0(2 * np.pi * paths.doppler_hz * (times[:, None] - times))
     strength, modes = np.linalg.eigh(correlation)
     power = np.maximum(strength, 0)[:, None] * s**2
-    weighed = (modes.T @ (seen * turn.conj())) * (power / (power + n0))
-    return (turn * (modes @ weighed) @ u.T).astype(np.complex64)
+    weighed = (modes.T @ seen) * (power / (power + n0[:, None, None]))
+    return (modes @ weighed @ u.T * turned).astype(np.complex64)
 
 
 def delay_grid(fine: int) -> NDArray[np.float64]:
@@ -336,7 +340,7 @@ def wiener(
     """The linear estimate of least error for statistics on the grids.
 
     The covariance is that of the DMRS, ``spectrum``'s Fourier transform, times that of the
-    subcarriers, ``profile``'s; by the eigenvectors of both the filter is a product.
+    subcarriers, ``profile``'s: along each eigenvector of the first, one filter over the second.
 
     Args:
         ls: one frame's, complex64 [DMRS, subcarriers].
@@ -350,14 +354,18 @@ def wiener(
     q, grid = _basis_32()
     angle = (offset * subcarrier_phases())[None] - (turn * rows)[:, None]
     turned = np.exp(1j * angle.astype(np.float32))
-    seen = (ls * turned) @ q.conj()
-    power, directions = np.linalg.eigh((grid * profile) @ grid.T)
+    seen = (ls * turned / math.sqrt(n0)) @ q.conj()
+    over_delay = ((grid * profile) @ grid.T).astype(np.float64)
     waves = np.exp(1j * np.outer(rows, shift_grid()))
     strength, modes = np.linalg.eigh((waves * spectrum) @ waves.conj().T)
-    both = np.maximum(strength, 0)[:, None] * np.maximum(power, 0)
-    weighed = (modes.conj().T @ (seen @ directions)) * (both / (both + 1)).astype(np.float32)
-    refined = (modes.astype(np.complex64) @ weighed.astype(np.complex64)) @ (q @ directions).T
-    return (refined * turned.conj()).astype(np.complex64)
+    # Along each mode over the DMRS the signal is y - z, where (strength D + 1) z = y.
+    kept = strength > 1e-7 * strength[-1]
+    y = modes[:, kept].conj().T @ seen
+    noisy = strength[kept, None, None] * over_delay + np.eye(len(over_delay))
+    z = np.linalg.solve(noisy, np.stack([y.real, y.imag], 2))
+    refined = modes[:, kept] @ (y - (z[..., 0] + 1j * z[..., 1]))
+    back = refined.astype(np.complex64) @ q.T * turned.conj()
+    return (back * math.sqrt(n0)).astype(np.complex64)
 
 
 @functools.cache
@@ -451,7 +459,7 @@ class CsiBundle(BaseBundle):
         return {name: ((GOLDEN_BATCH, *shape), dtype) for name, (shape, dtype) in shapes.items()}
 
 
-def as_parts(values: NDArray[np.complex64]) -> NDArray[np.float32]:
+def as_parts(values: NDArray[np.complexfloating[Any, Any]]) -> NDArray[np.float32]:
     """Complex [...] as real and imaginary parts, float32 [..., 2]."""
     pairs = np.ascontiguousarray(values, np.complex64).view(np.float32)
     return pairs.reshape(*values.shape, 2)

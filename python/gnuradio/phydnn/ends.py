@@ -10,6 +10,7 @@ from typing import Any
 from gnuradio import gr
 from phydnn.bundle import Bundle
 
+from .denoiser import csi_denoiser
 from .networks import head, loaded, tail
 from .phydnn_python import (
     csi_estimator,
@@ -90,7 +91,8 @@ class device(gr.hier_block2):
 class receiver(gr.hier_block2):
     """The part of every receiver: samples in, payloads out.
 
-    Frame synchronizer, CSI estimator and equalizer; their documentation says more.
+    Frame synchronizer, CSI estimator, CSI denoiser where one is asked for, and equalizer; their
+    documentation says more.
 
     Stream input: complex samples. Message outputs: ``symbols``, the payload of each frame with
     ``n0``; ``csi``, its channel estimates; ``raw``, its resource grid before the equalizer. Message
@@ -101,9 +103,10 @@ class receiver(gr.hier_block2):
         dimensions, sample_rate, smoothing, max_uses, in_flight: see :class:`edge`.
 
     Attributes:
-        synchronizer, estimator, equalizer: the blocks inside.
+        synchronizer, estimator, denoiser, equalizer: the blocks inside; ``denoiser`` may be None.
 
     Raises:
+        BundleError: the denoiser's bundle is missing, damaged or made for another waveform.
         ValueError: a parameter is out of range.
     """
 
@@ -126,7 +129,11 @@ class receiver(gr.hier_block2):
             max_uses=max_uses,
             in_flight=in_flight,
         )
-        self.estimator = csi_estimator(dimensions, smoothing)
+        self.denoiser = None
+        if smoothing not in ("none", "window"):
+            name, _, network = smoothing.partition(":")
+            self.denoiser = csi_denoiser(name, dimensions, network or "wiener")
+        self.estimator = csi_estimator(dimensions, "none" if self.denoiser else smoothing)
         self.equalizer = equalizer(dimensions)
         self.message_port_register_hier_in("done")
         for port in ("symbols", "csi", "raw"):
@@ -135,8 +142,12 @@ class receiver(gr.hier_block2):
         self.msg_connect(self, "done", self.synchronizer, "done")
         self.msg_connect(self.synchronizer, "grid", self.estimator, "grid")
         self.msg_connect(self.synchronizer, "grid", self, "raw")
-        self.msg_connect(self.estimator, "grid", self.equalizer, "grid")
-        self.msg_connect(self.estimator, "csi", self, "csi")
+        estimates = self.estimator
+        if self.denoiser is not None:
+            self.msg_connect(self.estimator, "grid", self.denoiser, "grid")
+            estimates = self.denoiser
+        self.msg_connect(estimates, "grid", self.equalizer, "grid")
+        self.msg_connect(estimates, "csi", self, "csi")
         self.msg_connect(self.equalizer, "symbols", self, "symbols")
 
 
@@ -155,7 +166,8 @@ class edge(gr.hier_block2):
         dimensions: of the waveform, a ``numerology`` or the name of a preset.
         sample_rate: samples per second.
         decision: "hard" or "soft" lookup; empty for the bundle's own.
-        smoothing: of the channel estimate, "none" or "window".
+        smoothing: of the channel estimate: "none", "window", or the path or name of a bundle of
+            CSI denoisers, with ":adnet" behind it for the slow one.
         max_uses: longest payload to accept, in channel uses.
         in_flight: frames that may be under way in it at once, the stream standing still meanwhile;
             0 for any number, as a radio needs it, which does not wait.

@@ -111,6 +111,7 @@ def run_job(
     seed: int = 1,
     sample_rate: float = 20e6,
     dimensions: str = "wide",
+    csi: str = "window",
     bind: str = BIND,
     connect: str = "",
     amplitude: float = 1.0,
@@ -167,6 +168,8 @@ def run_job(
         seed: of the fades, the phase noise and the noise.
         sample_rate: samples per second; link usrp takes the radio's.
         dimensions: name of a preset of the waveform.
+        csi: how the receiver's channel estimates are refined: "ls" (not), "window", or the path or
+            name of a bundle of CSI denoisers, with ":adnet" behind it for the slow one.
         bind: where a sender over zmq answers.
         connect: where a receiver over zmq asks; empty for where the sender answers.
         amplitude: of the used subcarriers; link usrp takes the radio's.
@@ -239,6 +242,7 @@ def run_job(
                     job.bundle.id,
                     waveform,
                     sample_rate,
+                    "none" if csi == "ls" else csi,
                     max_uses=max(262144, int(job.uses.max())),
                     in_flight=0 if link == "usrp" else 2 * IN_FLIGHT,
                 )
@@ -394,6 +398,7 @@ def run_job(
         "link": link,
         **(of_channel if inside else {}),
         "sample_rate": sample_rate,
+        **({"csi": csi} if receives else {}),
         "batch": job.batch,
         **counted,
         **({} if way.paced else {"ends": [*ends], "ended": ended, "seconds": seconds}),

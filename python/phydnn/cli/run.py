@@ -48,6 +48,14 @@ WaveformOption = Annotated[
 DecisionOption = Annotated[
     str, typer.Option("--decision", help="hard or soft lookup [default: the bundle's].")
 ]
+CsiOption = Annotated[
+    str,
+    typer.Option(
+        "--csi",
+        help="Channel estimates: ls, window, or a bundle of denoisers such as csi-adnet; "
+        "csi-adnet:adnet asks its slow one.",
+    ),
+]
 AmplitudeOption = Annotated[
     float, typer.Option("--amplitude", help="Of the used subcarriers; a radio has its own.")
 ]
@@ -103,6 +111,7 @@ def run(
     sample_rate: RateOption = 20e6,
     waveform: WaveformOption = "wide",
     decision: DecisionOption = "",
+    csi: CsiOption = "window",
     batch: BatchOption = 64,
     limit: LimitOption = 0,
     passes: PassesOption = 1,
@@ -148,6 +157,7 @@ def run(
         phase_noise_hz=phase_noise,
         sample_rate=sample_rate,
         dimensions=waveform,
+        csi=csi,
         passes=passes,
         seed=seed,
         amplitude=amplitude,
@@ -329,6 +339,8 @@ def table(record: dict[str, Any], seconds: float, unit: str) -> Any:
     ):
         if key in record:
             view.add_row(name, f"{record[key]:.2f} {unit}")
+    if "csi" in record:
+        view.add_row("channel estimates", record["csi"])
     if "csi_mse" in record:
         view.add_row("CSI error", f"{record['csi_mse']:.2e}")
     for stage, times in record.get("latency_ms", {}).items():

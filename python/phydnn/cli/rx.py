@@ -13,6 +13,7 @@ from phydnn.cli.run import (
     AuthorOption,
     BatchOption,
     BundleOption,
+    CsiOption,
     DataOption,
     DecisionOption,
     JsonOption,
@@ -43,6 +44,7 @@ def rx(
     sample_rate: RateOption = 20e6,
     waveform: WaveformOption = "wide",
     decision: DecisionOption = "",
+    csi: CsiOption = "window",
     batch: BatchOption = 64,
     limit: LimitOption = 0,
     frames: Annotated[
@@ -81,6 +83,7 @@ def rx(
             link=link,
             sample_rate=sample_rate,
             dimensions=waveform,
+            csi=csi,
             passes=passes,
             seed=seed,
             connect=connect,

@@ -125,7 +125,7 @@ class CsiTask(BaseTask):
                 ls, n0, rows, truth = (tensor.to(device) for tensor in tensors(frames))
                 refined, rest = self.network(ls, n0, rows) - truth, ls - truth
                 ratio = 10 * torch.log10(refined.square().sum() / rest.square().sum())
-                ratios.setdefault(f"val_db {name}", []).append(ratio.item())
+                ratios.setdefault(f"val_db_{name}", []).append(ratio.item())
         found = {name: sum(values) / len(values) for name, values in ratios.items()}
         return {"val_db": sum(found.values()) / len(found), **found}
 
@@ -143,9 +143,9 @@ def validation(count: int = 32) -> list[tuple[str, csi.Frames]]:
         )
         for name, spec in {
             "flat": ChannelSpec("rayleigh"),
-            "tdl-a 30 ns": csi.tdl("tdl-a", 30e-9),
-            "tdl-c 300 ns": csi.tdl("tdl-c", 300e-9),
-            "tdl-c 100 ns 100 Hz": csi.tdl("tdl-c", 100e-9, 100.0),
+            "tdl-a_30ns": csi.tdl("tdl-a", 30e-9),
+            "tdl-c_300ns": csi.tdl("tdl-c", 300e-9),
+            "tdl-c_100ns_100Hz": csi.tdl("tdl-c", 100e-9, 100.0),
         }.items()
         for snr_db in (0.0, 10.0)
         for uses in (1024, 32768)
