@@ -46,6 +46,8 @@ class Radio:
         tx_antenna, rx_antenna: names of the ports.
         amplitude: of the used subcarriers, full scale being 1.
         clock_source, time_source: where the reference and the pulse per second come from.
+        pace: samples that are taken from it in a second of the host's, at most; 0 for all as they
+            come. Only a simulator waits for its host.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Radio:
     amplitude: float
     clock_source: str
     time_source: str
+    pace: float
 
     def device_args(self) -> str:
         """The device address with the master clock and the transfers in it."""
@@ -225,8 +228,9 @@ def _check(where: str, radio: Radio, limits: Mapping[str, tuple[float, float]]) 
             raise InputError(f"{where}: {key} must be from 0 to 8192, not {getattr(radio, key)}")
     if not 0 < radio.amplitude <= 1:
         raise InputError(f"{where}: amplitude must be above 0 and at most 1, full scale")
-    if radio.bandwidth < 0:
-        raise InputError(f"{where}: bandwidth must be 0 or more, not {radio.bandwidth:g}")
+    for key in ("bandwidth", "pace"):
+        if getattr(radio, key) < 0:
+            raise InputError(f"{where}: {key} must be 0 or more, not {getattr(radio, key):g}")
     if abs(radio.lo_offset) > radio.master_clock_rate / 2:
         raise InputError(
             f"{where}: lo_offset {radio.lo_offset:g} Hz is beyond half the master clock"

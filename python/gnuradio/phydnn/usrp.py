@@ -15,6 +15,7 @@ import os
 import re
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +31,8 @@ from . import pdus
 
 LEAD_S = 0.5
 """From the first frame's symbols to its burst: the way to the device takes a while."""
+PATIENCE_S = 60.0
+"""How long a calibration waits for a radio to take or give samples."""
 EVENTS = {
     "underflow": "underruns",
     "underflow_in_packet": "underruns",
@@ -155,6 +158,23 @@ def source(radio: Radio) -> Any:
     block = _opened(radio, lambda: uhd.usrp_source(radio.device_args(), stream))
     _set(block, radio, radio.rx_gain, radio.rx_antenna)
     return block
+
+
+def set_up(sink: Any) -> None:
+    """Sets a sink's stream up, before a source streams: UHD gives a busy device no time for it.
+
+    Raises:
+        RunError: the device does not answer.
+    """
+    try:
+        sink.start()
+    except RuntimeError as error:
+        raise RunError(f"the radio cannot be set up to send: {error}") from error
+
+
+def paced(radio: Radio) -> list[Any]:
+    """The blocks between a radio's source and what takes its samples: none, but for its pace."""
+    return [blocks.throttle(gr.sizeof_gr_complex, radio.pace)] if radio.pace else []
 
 
 class events(gr.basic_block):
@@ -361,10 +381,18 @@ class calibration:
             self._top.connect(tone, self._sink)
         if receives:
             self._source = source(radio)
-            self._top.connect(self._source, self._capture)
+            self._top.connect(self._source, *paced(radio), self._capture)
+        if self._sink is not None:
+            set_up(self._sink)
 
     def __enter__(self) -> calibration:
         start(self._top)
+        deadline = time.monotonic() + PATIENCE_S
+        while self._sink is not None and not self._sink.nitems_read(0):
+            if time.monotonic() > deadline:
+                self.__exit__()
+                raise RunError(f"radio {self._radio.name} took no sample in {PATIENCE_S:.0f} s")
+            time.sleep(0.01)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -382,7 +410,7 @@ class calibration:
         if rx_gain is not None and self._source is not None:
             self._source.set_gain(rx_gain, 0)
         # A tenth of a second for gains and buffers, however long it takes the device.
-        samples = self._capture.take(1 << 16, int(0.1 * self._radio.sample_rate), 60.0)
+        samples = self._capture.take(1 << 16, int(0.1 * self._radio.sample_rate), PATIENCE_S)
         return measure_tone(samples, self._radio.sample_rate)
 
 

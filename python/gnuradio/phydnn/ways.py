@@ -20,7 +20,7 @@ FLUSH = 16384
 """Zeros after the last frame over sockets: more than an emulator's longest delay and filters."""
 DEVICE_LOSS_S = 5.0
 """A radio whose samples have stood still for so long is gone."""
-SETTLED_S = 1.0
+SETTLED_S = 0.25
 """What a receiver takes before the first burst: its gains settle, and its stream gets going."""
 ACKNOWLEDGED_S = 2.0
 """How long a radio may take to acknowledge its last burst."""
@@ -199,6 +199,8 @@ class Radios(Way):
         self._radio, self._period_s = radio, period_s
         self._sink = usrp.sink(radio) if sends else None
         self._source = usrp.source(radio) if receives else None
+        if self._sink is not None:
+            usrp.set_up(self._sink)
         self._events, self._gaps = usrp.events(), usrp.gaps(radio.sample_rate)
         self._letters = usrp.letters()
         self._moved, self._since = (-1, -1), 0.0
@@ -208,7 +210,7 @@ class Radios(Way):
             top.connect(sender, self._sink)
             top.msg_connect(self._sink, "async_msgs", self._events, "events")
         if receiver is not None:
-            top.connect(self._source, receiver)
+            top.connect(self._source, *usrp.paced(self._radio), receiver)
             top.connect(self._source, self._gaps)
         return self._source
 

@@ -79,6 +79,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
     refused("num_recv_frames must be from 0", num_recv_frames=-1)
     refused("amplitude", amplitude=1.5)
     refused("bandwidth", bandwidth=-1)
+    refused("pace", pace=-1)
     refused("lo_offset", lo_offset=21e6)
     refused("limits must be a table", limits=3)
     refused("limits: there is no 'gain'", limits={"gain": [0, 1]})
