@@ -7,6 +7,7 @@ Neither torch nor GNU Radio is needed. Shapes as in :mod:`phydnn.text_bundle`.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,17 +30,19 @@ class TextCodec:
     Args:
         bundle: what runs.
         threads: of ONNX Runtime.
+        graphs: a folder with other versions of its three graphs, such as in int8, to be run
+            in their place; None for the bundle's own.
     """
 
-    def __init__(self, bundle: TextBundle, threads: int = 1) -> None:
-        self.bundle, self.threads = bundle, threads
+    def __init__(self, bundle: TextBundle, threads: int = 1, graphs: Path | None = None) -> None:
+        self.bundle, self._made = bundle, (bundle, threads, graphs)
         self._encoder, self._memory, self._step = (
-            open_session(path, threads)
+            open_session((graphs or bundle.path) / path.name, threads)
             for path in (bundle.encoder_path, bundle.memory_path, bundle.step_path)
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return TextCodec, (self.bundle, self.threads)
+        return TextCodec, self._made
 
     def encode(self, tokens: NDArray[np.int64]) -> NDArray[np.complex64]:
         """Tokens int64 [B,T] to channel uses of mean power 1, complex64 [B,T,U].

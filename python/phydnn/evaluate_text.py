@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from phydnn import channel, parallel, text
 from phydnn.decoding import TextCodec
@@ -17,12 +19,33 @@ from phydnn.semantic import convey
 from phydnn.text_bundle import TextBundle, frames_of
 
 BATCH = 64
+
+
+class Codec(Protocol):
+    """What is simulated: a :class:`phydnn.decoding.TextCodec`, or its like in torch."""
+
+    @property
+    def bundle(self) -> Any:
+        """What has the ``vocabulary``, and ``positions``, the tokens of the longest sentence."""
+
+    def encode(self, tokens: NDArray[np.int64]) -> NDArray[np.complex64]:
+        """Tokens [B,T] to channel uses [B,T,U]."""
+
+    def greedy(self, symbols: NDArray[np.complex64], n0: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Equalised channel uses and their noise variance [B,T,U] to tokens [B,T]."""
+
+    def beam(
+        self, symbols: NDArray[np.complex64], n0: NDArray[np.float32], width: int
+    ) -> NDArray[np.int64]:
+        """As :meth:`greedy`, by a beam."""
+
+
 CSI = {"perfect": 0.0, "refined": 0.1, "ls": 1.0}
 """Variance of the channel estimate's error over N0."""
 
 
 def simulate(
-    codec: TextCodec,
+    codec: Codec,
     lines: Sequence[str],
     spec: str,
     seed: int,

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from phydnn.errors import InputError, RunError
 from phydnn.evaluate_text import sweep
 from phydnn.export import OPSET, to_onnx
 from phydnn.semantic import Receiver, Transceiver, Transmitter
+from phydnn.text import Vocabulary
 from phydnn.text_bundle import WRITTEN, TextBundle
 from phydnn.train.deepsc import DeepscTask, load_deepsc
 
@@ -93,10 +95,45 @@ def export_text(
     if not source.is_file():
         raise InputError(f"{source} is missing: train it first")
     task, vocabulary = load_deepsc(source)
+    lines = text.load(data or task.config.data, "test")[:SCORED]
+    kind = task.config.data.partition(":")[0]
+    return export_task(
+        task,
+        vocabulary,
+        out,
+        lines,
+        {"name": kind, "provenance": provenance or kind},
+        {"note": note, **checkpoint.load(source)["provenance"]},
+        SNR_DB,
+    )
+
+
+def export_task(
+    task: DeepscTask,
+    vocabulary: Vocabulary,
+    out: Path,
+    lines: Sequence[str],
+    dataset: Mapping[str, str],
+    made: Mapping[str, str],
+    scored: Sequence[float] = (),
+) -> TextBundle:
+    """As :func:`export_text`, of a task at hand.
+
+    Args:
+        task, vocabulary: what to export. The task's weights are left rounded.
+        out: the bundle's folder.
+        lines: the first four are the golden sentences, and all are sent at each Es/N0 of
+            ``scored``.
+        dataset: ``name`` and ``provenance`` of the text.
+        made: ``note``, ``command`` and ``git`` of the training.
+        scored: Es/N0 in dB.
+
+    Raises:
+        RunError: ONNX Runtime does not answer as torch does.
+    """
     config = task.config
-    lines = text.load(data or config.data, "test")[:SCORED]
     net = rounded(task)
-    graphs, golden = _graphs(net, task, vocabulary.encode, lines)
+    graphs, golden = _graphs(net, task, vocabulary, lines)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
         part = Path(scratch) / out.name
@@ -107,14 +144,13 @@ def export_text(
             (part / name).write_bytes(proto.SerializeToString())
         (part / "vocabulary.model").write_bytes(vocabulary.model)
         np.savez_compressed(part / "golden.npz", **golden)
-        kind = config.data.partition(":")[0]
         meta: dict[str, Any] = {
             "schema": 1,
             "name": out.name,
             "version": "1",
             "system": TextBundle.SYSTEM,
             "task": "text",
-            "dataset": {"name": kind, "provenance": provenance or kind},
+            "dataset": dict(dataset),
             "vocabulary": {"size": len(vocabulary)},
             "shape": {
                 name: value
@@ -132,8 +168,7 @@ def export_text(
                 "mode": config.mode,
                 "epochs": config.epochs,
                 "sentences": config.sentences,
-                "note": note,
-                **checkpoint.load(source)["provenance"],
+                **made,
             },
             "compression": _compression(task, net, Path(scratch) / "weights"),
             "opset": OPSET,
@@ -145,7 +180,7 @@ def export_text(
             bundle = TextBundle.load(part)
         except InputError as error:
             raise RunError(f"the exported bundle does not hold: {error}") from error
-        meta["metrics"] = {"simulated": sweep(bundle, lines, SNR_DB, CHANNEL, csi="refined")}
+        meta["metrics"] = {"simulated": sweep(bundle, lines, scored, CHANNEL, csi="refined")}
         _write_meta(part, meta)
         (part / "README.md").write_text(_model_card(meta), encoding="utf-8")
         for path in part.iterdir():
@@ -156,7 +191,6 @@ def export_text(
     return TextBundle.load(out)
 
 
-@torch.no_grad()
 def rounded(task: DeepscTask) -> Transceiver:
     """The task's transceiver as it is stored: weights of the run's bits, activations as they are.
 
@@ -164,11 +198,8 @@ def rounded(task: DeepscTask) -> Transceiver:
         InputError: the bits are out of range.
     """
     net = Transceiver(task.net.shape)
+    task.settle()
     net.load_state_dict(task.net.state_dict())
-    if task.config.weight_bits:
-        for weight in net.parameters():
-            if weight.ndim > 1:
-                weight.copy_(compression.quantised(weight, task.config.weight_bits))
     return net.eval()
 
 
@@ -188,10 +219,11 @@ def _compression(task: DeepscTask, net: Transceiver, scratch: Path) -> dict[str,
 
 @torch.no_grad()
 def _graphs(
-    net: Transceiver, task: DeepscTask, encode: Any, lines: list[str]
+    net: Transceiver, task: DeepscTask, vocabulary: Vocabulary, lines: Sequence[str]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The three graphs, and torch's answers that they must give."""
-    sentences = [encode(line)[:16] for line in (lines * GOLDEN_BATCH)[:GOLDEN_BATCH]]
+    first = (list(lines) * GOLDEN_BATCH)[:GOLDEN_BATCH]
+    sentences = [vocabulary.encode(line)[:16] for line in first]
     tokens = torch.from_numpy(text.fill(sentences, 16))
     generator = torch.Generator().manual_seed(1)
     values = net.transmitter(tokens)
@@ -292,7 +324,6 @@ def _model_card(meta: dict[str, Any]) -> str:
         f"| {m['snr_db']:g} dB | " + " | ".join(f"{value:.4f}" for value in m["bleu"]) + " |"
         for m in meta["metrics"]["simulated"]
     )
-    first = meta["metrics"]["simulated"][0]
     low, high = training["snr_db"]
     return f"""# {meta["name"]}
 
@@ -316,12 +347,12 @@ System for Internet of Things".
 
 Trained for {training["epochs"]} epochs of {training["sentences"]} sentences. {training["note"]}
 
-| {first["channel"]}, {first["csi"]} CSI, simulated | BLEU-1 | BLEU-2 | BLEU-3 | BLEU-4 |
+| {CHANNEL}, refined CSI, simulated | BLEU-1 | BLEU-2 | BLEU-3 | BLEU-4 |
 | --- | --- | --- | --- | --- |
 {rows}
 
-BLEU is NLTK's, averaged over {first["n"]} test sentences. To measure it again:
-`phydnn eval --bundle {meta["name"]} --data text:FILE --channel {first["channel"]} --snr 0 6 12 18`.
+BLEU is NLTK's, averaged over the first {SCORED:,} sentences of the test text. To measure it again:
+`phydnn eval --bundle {meta["name"]} --data text:FILE --channel {CHANNEL} --csi refined --snr 12`.
 The model has read one kind of English: what is unlike it arrives with more errors, and a sentence
 that was changed on its way may read as if it were right.
 """

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -214,6 +214,25 @@ class DeepscTask(BaseTask):
         for weight, whole in zip(self.weights(), self._whole, strict=bool(self._whole)):
             weight.copy_(whole)
         self._whole = []
+
+    @torch.no_grad()
+    def calibrate(self, batches: Iterable[Tensor], generator: torch.Generator) -> None:
+        """Sets the ranges of constellation and activations from tokens int64 [B,T] of sentences.
+
+        What Algorithm 2 does without training. The task is left in evaluation mode.
+        """
+        self.train()
+        for tokens in batches:
+            self(tokens, torch.full((len(tokens), 1), self.config.snr_low), generator)
+            self._restore()
+        self.eval()
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Leaves the weights rounded to what is stored of them."""
+        if self.config.weight_bits:
+            self._quantise()
+            self._whole = []
 
     def optimizer(self, config: FitConfig) -> torch.optim.Optimizer:
         optimizer = torch.optim.AdamW(
