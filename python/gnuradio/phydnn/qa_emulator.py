@@ -8,12 +8,10 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -24,12 +22,12 @@ import zmq
 from numpy.typing import NDArray
 
 from gnuradio import blocks, gr, gr_unittest, phydnn, zeromq
+from gnuradio.phydnn.qa_zmq import LIMIT, free_ports, wait_for
 from gnuradio.phydnn.reference import emulator as reference
 
 Samples = NDArray[np.complex64]
 
 RATE = 20e6
-LIMIT = 30.0  # seconds that anything may take
 NODES: list[dict[str, Any]] = [{"name": "device"}, {"name": "edge"}]
 
 PEER = """
@@ -84,28 +82,6 @@ def same(a: Sequence[Samples], b: Sequence[Samples]) -> bool:
     return all(
         np.array_equal(x.view(np.uint32), y.view(np.uint32)) for x, y in zip(a, b, strict=True)
     )
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Poll until it holds.
-
-    Raises:
-        TimeoutError: it never did.
-    """
-    end = time.monotonic() + LIMIT
-    while not condition():
-        if time.monotonic() > end:
-            raise TimeoutError("waited in vain")
-        time.sleep(0.005)
-
-
-def free_ports(count: int) -> list[str]:
-    """Endpoints that nobody has."""
-    with ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [f"tcp://127.0.0.1:{probe.getsockname()[1]}" for probe in probes]
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from phydnn import recording
 from phydnn.errors import InputError
 from phydnn.recording import Frame, Made, Recording
+from phydnn.tests.trees import at
 
 MADE = Made(
     "received", "some-bundle", 0x348A93DE, "wide", 16, 40, 3, "digits", "ab" * 32,
@@ -79,20 +80,6 @@ def test_annotations_of_others_are_left_alone(meta: Path) -> None:
     tree["annotations"].insert(1, {"core:sample_start": 7, "core:label": "a bird"})
     meta.write_text(json.dumps(tree))
     assert recording.load(meta).frames == FRAMES
-
-
-def at(*path: Any, value: Any = None) -> Callable[[Any], None]:
-    """Sets what lies at a path of the metadata, or removes it where the value is None."""
-
-    def change(tree: Any) -> None:
-        for key in path[:-1]:
-            tree = tree[key]
-        if value is None:
-            del tree[path[-1]]
-        else:
-            tree[path[-1]] = value
-
-    return change
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from scipy.io import savemat
 from phydnn import scenario as scenarios
 from phydnn.errors import InputError
 from phydnn.scenario import Node, Scenario
+from phydnn.tests.trees import at
 
 FUZZ = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 HERE = Path(__file__).resolve().parents[3] / "testbed" / "scenarios"
@@ -204,20 +205,6 @@ def test_sounding_table() -> None:
 
 
 # Bad input: our own form
-
-
-def at(*path: Any, value: Any = None) -> Callable[[Any], None]:
-    """Sets what lies at a path of the file, or removes it where the value is None."""
-
-    def change(tree: Any) -> None:
-        for key in path[:-1]:
-            tree = tree[key]
-        if value is None:
-            del tree[path[-1]]
-        else:
-            tree[path[-1]] = value
-
-    return change
 
 
 def some_link() -> Any:
