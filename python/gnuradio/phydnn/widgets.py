@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 the gr-phydnn authors
-"""Qt widgets for flowgraphs with a window: pictures with their classes, and channel estimates.
+"""Qt widgets for flowgraphs with a window: pictures with their classes, text, channel estimates.
 
 Not imported with ``gnuradio.phydnn``, which must do without a screen.
 """
@@ -162,6 +162,60 @@ class picture_sink(gr.basic_block):
         if pdus.erased(metadata) or classes is None or len(classes) != len(pixels):
             classes = np.full(len(pixels), -1, np.int32)
         self._bridge.arrived.emit(_Shown(pixels, labels, classes))
+
+
+class _Lines(QtWidgets.QTextEdit):
+    """Lines of text, each in its colour; the oldest make room."""
+
+    KEPT = 500
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setReadOnly(True)
+        self.document().setMaximumBlockCount(self.KEPT)
+        self.setMinimumSize(320, 120)
+
+    def show_line(self, line: tuple[str, str]) -> None:
+        written, colour = line
+        self.setTextColor(QtGui.QColor(colour))
+        # As plain text: what came over the air is no markup.
+        for part in written.split("\n"):
+            self.append("")
+            self.insertPlainText(part)
+
+
+class text_sink(gr.basic_block):
+    """Shows lines of text as they arrive, and those that were sent.
+
+    Message inputs: ``text``, PDUs of UTF-8 as :class:`semantic_decoder` gives them, shown in black,
+    a gap in red; ``sent``, symbols or such PDUs, shown in grey.
+
+    Attributes:
+        widget: the QWidget.
+    """
+
+    def __init__(self) -> None:
+        gr.basic_block.__init__(self, name="text_sink", in_sig=None, out_sig=None)
+        self.widget = _Lines()
+        self._bridge = _Bridge()
+        self._bridge.arrived.connect(self.widget.show_line)
+        for port in ("text", "sent"):
+            self.message_port_register_in(pmt.intern(port))
+            self.set_msg_handler(pmt.intern(port), getattr(self, f"_on_{port}"))
+
+    def _on_text(self, message: Any) -> None:
+        metadata, values = pdus.parts(message)
+        if values is not None:
+            colour = WRONG if pdus.erased(metadata) else INK
+            self._bridge.arrived.emit((values.tobytes().decode(errors="replace"), colour))
+
+    def _on_sent(self, message: Any) -> None:
+        if pmt.is_symbol(message):
+            self._bridge.arrived.emit((pmt.symbol_to_string(message), FAINT))
+            return
+        _, values = pdus.parts(message)
+        if values is not None and values.dtype == np.uint8:
+            self._bridge.arrived.emit((values.tobytes().decode(errors="replace"), FAINT))
 
 
 class _Estimate(QtWidgets.QWidget):
