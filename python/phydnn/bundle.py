@@ -48,6 +48,7 @@ SYSTEMS = {
     "phydnn": "phydnn.bundle:PhydnnBundle",
     "csi": "phydnn.csi:CsiBundle",
     "ldeepsc": "phydnn.text_bundle:TextBundle",
+    "airnet": "phydnn.delivery:AirBundle",
 }
 """The class that loads a system's bundles, as module:class."""
 ONNX_TYPES: dict[type[Any], str] = {
@@ -93,11 +94,11 @@ def find(path_or_name: str | os.PathLike[str]) -> Path:
     )
 
 
-def open_session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
+def open_session(model: Path | bytes, threads: int = 0) -> onnxruntime.InferenceSession:
     """An ONNX Runtime session on the CPU.
 
     Args:
-        path: the graph.
+        model: the graph's file, or the graph itself.
         threads: within an operator; 0 for one a core.
 
     Raises:
@@ -111,10 +112,11 @@ def open_session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
     options.log_severity_level = 3
     try:
         return onnxruntime.InferenceSession(
-            path, sess_options=options, providers=["CPUExecutionProvider"]
+            model, sess_options=options, providers=["CPUExecutionProvider"]
         )
     except Exception as error:  # ONNX Runtime's exceptions have no common base but this.
-        raise BundleError(f"{path.name}: ONNX Runtime cannot run it: {error}") from error
+        name = model.name if isinstance(model, Path) else "the network"
+        raise BundleError(f"{name}: ONNX Runtime cannot run it: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -476,9 +478,9 @@ def read_opset(path: Path) -> int:
         BundleError: the file is no ONNX graph.
     """
     try:
-        for number, value in _protobuf_fields(path.read_bytes()):
+        for number, value in protobuf_fields(path.read_bytes()):
             if number == 8 and isinstance(value, bytes):
-                entry = dict(_protobuf_fields(value))
+                entry = dict(protobuf_fields(value))
                 if entry.get(1, b"") in (b"", b"ai.onnx") and isinstance(entry.get(2), int):
                     return int(entry[2])
     except (OSError, IndexError, ValueError) as error:
@@ -486,7 +488,7 @@ def read_opset(path: Path) -> int:
     raise BundleError(f"{path.name}: it names no opset")
 
 
-def _protobuf_fields(data: bytes) -> list[tuple[int, int | bytes]]:
+def protobuf_fields(data: bytes) -> list[tuple[int, int | bytes]]:
     """A protobuf message's fields in order: number, and an integer or the bytes."""
     at = 0
 
