@@ -254,7 +254,7 @@ class Classification(Job):
         if decision not in ("", "hard", "soft"):
             raise InputError(f"there is no decision '{decision}': choose hard or soft")
         self.decision = decision or bundle.decision
-        self.images = _in_the_order_of(bundle, images)
+        self.images = in_the_order_of(bundle, images)
         if not 1 <= batch * bundle.uses <= LONGEST_PAYLOAD:
             raise InputError(
                 f"batch is {batch}: a frame of bundle {bundle.name} holds 1 to "
@@ -322,8 +322,8 @@ class Classification(Job):
         return Classification(self.bundle, self.images.take(slice(count)), batch, self.decision)
 
 
-def _in_the_order_of(bundle: Bundle, images: Images) -> Images:
-    """The images with labels that count the bundle's classes."""
+def in_the_order_of(bundle: Any, images: Images) -> Images:
+    """The images with labels that count a bundle's classes, or those of a delivery's ticket."""
     if not len(images):
         raise InputError(f"'{images.name}' holds no images")
     if images.x.shape[1:] != bundle.input_shape:

@@ -23,6 +23,7 @@ COMMANDS = {
     "run": "Run a bundle over a link, both ends in one process.",
     "tx": "Send a data set: the device end of a link, in a process of its own.",
     "rx": "Receive a data set: the edge end of a link, in a process of its own.",
+    "deliver": "Send a network over a link, rebuild it at the other end, and run it.",
     "emulate": "Emulate the channels between nodes over ZeroMQ, after a scenario.",
     "sound": "Measure a link's taps, and write them as a scenario.",
     "radio": "Find and calibrate radios, and compute a link's budget.",
