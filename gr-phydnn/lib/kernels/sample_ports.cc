@@ -2,7 +2,11 @@
  * Copyright 2026 the gr-phydnn authors
  */
 #include "sample_ports.h"
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <stdexcept>
 
@@ -79,6 +83,30 @@ bool next_event(zmq::socket_t& events, event& e)
     return true;
 }
 
+/*! Whether somebody listens at an endpoint of ipc, whose file libzmq takes away unasked.
+ */
+bool is_taken(const std::string& endpoint)
+{
+    const std::string scheme = "ipc://";
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    if (endpoint.compare(0, scheme.size(), scheme) != 0 ||
+        endpoint.size() - scheme.size() >= sizeof(address.sun_path))
+        return false;
+    endpoint.copy(address.sun_path, std::string::npos, scheme.size());
+    const int descriptor =
+        ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (descriptor < 0)
+        return false;
+    // A queue that is full is somebody's, too.
+    const bool taken = ::connect(descriptor,
+                                 reinterpret_cast<const sockaddr*>(&address),
+                                 sizeof(address)) == 0 ||
+                       errno == EAGAIN;
+    ::close(descriptor);
+    return taken;
+}
+
 /*! Reads and drops the rest of a message of several frames. */
 void drop_rest(zmq::socket_t& socket, zmq::message_t& frame)
 {
@@ -104,13 +132,16 @@ sample_server::sample_server(zmq::context_t& context, const std::string& endpoin
     d_socket.set(zmq::sockopt::linger, 1000);        // the last reply gets there
     d_socket.set(zmq::sockopt::rcvhwm, static_cast<int>(most_waiting));
     d_events = monitor(context, d_socket);
+    const std::runtime_error in_use("cannot serve samples at " + endpoint +
+                                    ": the port is in use; choose another, or stop the "
+                                    "program that has it");
+    if (is_taken(endpoint))
+        throw in_use;
     try {
         d_socket.bind(endpoint);
     } catch (const zmq::error_t& error) {
         if (error.num() == EADDRINUSE)
-            throw std::runtime_error("cannot serve samples at " + endpoint +
-                                     ": the port is in use; choose another, or stop the "
-                                     "program that has it");
+            throw in_use;
         if (error.num() == EADDRNOTAVAIL || error.num() == ENODEV ||
             error.num() == EACCES)
             throw std::runtime_error("cannot serve samples at " + endpoint + ": " +

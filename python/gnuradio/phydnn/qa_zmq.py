@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -201,9 +202,13 @@ class TestSink(gr_unittest.TestCase):
         np.testing.assert_array_equal(np.concatenate(got), x[: sum(map(len, got))])
 
     def test_what_cannot_be_bound(self) -> None:
-        sink = phydnn.zmq_sink("tcp://127.0.0.1:*")
-        with self.assertRaisesRegex(RuntimeError, f"{sink.endpoint}: the port is in use"):
-            phydnn.zmq_sink(sink.endpoint)
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        for free in ("tcp://127.0.0.1:*", f"ipc://{folder}/a"):
+            sink = phydnn.zmq_sink(free)
+            with self.assertRaisesRegex(RuntimeError, f"{sink.endpoint}: the port is in use"):
+                phydnn.zmq_sink(sink.endpoint)
+            del sink
+            phydnn.zmq_sink(free)
         with self.assertRaisesRegex(RuntimeError, "of this machine"):
             phydnn.zmq_sink("tcp://192.0.2.1:5550")
         for endpoint in (
