@@ -51,6 +51,7 @@ class _Tail(nn.Module):
 
 # Exporting needs no torchvision, and says nothing about it.
 logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
+logging.getLogger("onnx_ir").setLevel(logging.WARNING)
 
 
 def write_graph(module: nn.Module, example: Tensor, given: str, wanted: str, path: Path) -> None:
@@ -64,6 +65,7 @@ def to_onnx(
     examples: Mapping[str, Tensor],
     wanted: Sequence[str],
     free: Mapping[str, Mapping[int, str]],
+    fold: bool = True,
 ) -> Any:
     """A module as an ONNX model, its weights inside.
 
@@ -72,6 +74,7 @@ def to_onnx(
         examples: its inputs by name.
         wanted: names of its outputs.
         free: of each input, the axes that may have any length, named; those of one name agree.
+        fold: whether the exporter may compute ahead what follows from the module's tensors.
     """
     dims = {name: torch.export.Dim(name) for axes in free.values() for name in axes.values()}
     program = torch.onnx.export(
@@ -84,6 +87,7 @@ def to_onnx(
         dynamic_shapes=tuple(
             {axis: dims[name] for axis, name in free[given].items()} for given in examples
         ),
+        optimize=fold,
         verbose=False,
     )
     assert program is not None

@@ -26,7 +26,7 @@ SCHEMES = {
 
 
 def points(settings: Settings) -> list[Point]:
-    blind = settings.quick or bool(settings.options["blind"])
+    blind = settings.quick or settings.train or bool(settings.options["blind"])
     return [
         semantic.point(settings, scheme, snr_db, CHANNEL, csi, blind=csi == "none")
         for scheme, csi in SCHEMES.items()

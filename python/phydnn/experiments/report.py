@@ -78,6 +78,7 @@ COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "a0": ("A0", _percent),
     "accuracy": ("accuracy", _percent),
     "loss": ("loss, points", str),
+    "bleu": ("BLEU-1 to -4", lambda values: " ".join(f"{value:.4f}" for value in values)),
     "mse": ("mean squared error", lambda value: f"{value:.4g}"),
     "macs": ("MACs", _count),
     "params": ("parameters", _count),
@@ -98,6 +99,10 @@ def table(
     def scalar(value: Any) -> bool:
         return value is not None and not isinstance(value, (dict, list))
 
+    def shown(row: dict[str, Any], name: str) -> str:
+        value = row.get(name)
+        return COLUMNS[name][1](value) if (value and name == "bleu") or scalar(value) else ""
+
     columns: list[tuple[str, list[str]]] = []
 
     common: dict[str, str] = {}
@@ -109,7 +114,7 @@ def table(
             columns.append((heading, cells))
 
     papers = [row.get("paper") or {} for row in rows]
-    for name, (heading, show) in COLUMNS.items():
+    for name, (heading, _) in COLUMNS.items():
         if name == "loss":
             add(heading, [_loss(row) for row in rows])
             add(f"paper: {heading}", [_loss(paper) for paper in papers])
@@ -117,11 +122,8 @@ def table(
         if name == "accuracy":
             add(f"{heading} (95% interval)", [_accuracy(row) for row in rows])
         else:
-            add(heading, [show(row[name]) if scalar(row.get(name)) else "" for row in rows])
-        add(
-            f"paper: {heading}",
-            [show(paper[name]) if scalar(paper.get(name)) else "" for paper in papers],
-        )
+            add(heading, [shown(row, name) for row in rows])
+        add(f"paper: {heading}", [shown(paper, name) for paper in papers])
     for prefix, entries in (("", rows), ("paper: ", papers)):
         names = dict.fromkeys(name for entry in entries for name in entry)
         for name in names:

@@ -31,8 +31,8 @@ SOURCE = (
     "its text gives one"
 )
 OPTIONS: dict[str, Any] = {"run": "", "blind": "", "provenance": "", "sentences": 1000}
-"""The folders of finished ``phydnn train deepsc``, one of them with csi=none; the text in words;
-how many sentences of the test text are sent."""
+"""The folders of finished ``phydnn train deepsc``, to be measured instead of trained, one of them
+with csi=none; the text in words; how many sentences of the test text are sent."""
 QUICK = {
     "epochs": 12,
     "sentences": 240,
@@ -74,7 +74,8 @@ def point(
     """A point: a trained transceiver, what is made of it, and what it is sent through.
 
     Args:
-        settings: quick ones train a small transceiver, once for all points that share it.
+        settings: quick ones train a small transceiver, once for all points that share it, and
+            full ones without a run a whole one.
         scheme: the row's name.
         snr_db, channel, csi, seed: as of :func:`phydnn.evaluate_text.simulate`.
         blind: take the run that was trained without CSI.
@@ -83,7 +84,7 @@ def point(
         tuned: train on after compression; otherwise only ranges are set anew.
 
     Raises:
-        InputError: the full form lacks a run or a text, or cannot read them.
+        InputError: the full form lacks a text, or its run cannot be read.
     """
     options = OPTIONS | settings.options
     made: Point = {
@@ -98,21 +99,16 @@ def point(
         "seed": seed,
         "sentences": 40 if settings.quick else options["sentences"],
     }
+    data, csi_trained = settings.data, {"csi": "none"} if blind else {}
     if settings.quick:
-        return made | {"train": QUICK | ({"csi": "none"} if blind else {})}
-    name = "blind" if blind else "run"
-    if not options[name] or not settings.data:
-        raise InputError(
-            f"the full form needs --set {name}=DIR, a folder of phydnn train deepsc, and --data "
-            "text:FILE; --quick needs nothing"
-        )
-    checkpoint = Path(options[name]).resolve() / "deepsc" / "best.safetensors"
-    return made | {
-        "checkpoint": str(checkpoint),
-        "sha256": _digest(checkpoint),
-        "data": settings.data,
-        "provenance": options["provenance"],
-    }
+        return made | {"train": QUICK | csi_trained, "data": "", "provenance": ""}
+    if not data:
+        raise InputError("the full form needs --data text:FILE; --quick needs nothing")
+    made |= {"data": data, "provenance": options["provenance"]}
+    if run := options["blind" if blind else "run"]:
+        checkpoint = Path(run).resolve() / "deepsc" / "best.safetensors"
+        return made | {"checkpoint": str(checkpoint), "sha256": _digest(checkpoint)}
+    return made | {"train": csi_trained}
 
 
 @functools.cache
@@ -148,13 +144,14 @@ def checkpoint_of(point: Point, folder: Path) -> tuple[Path, str]:
 
     if "checkpoint" in point:
         return Path(point["checkpoint"]), point["data"]
-    name = hashlib.sha256(json.dumps(point["train"], sort_keys=True).encode()).hexdigest()[:16]
-    out = folder.parent.parent / "transceivers" / name
+    identity = json.dumps([point["train"], point["data"]], sort_keys=True)
+    out = folder.parent.parent / "transceivers" / hashlib.sha256(identity.encode()).hexdigest()[:16]
     out.mkdir(parents=True, exist_ok=True)
-    data = f"text:{out / 'sentences.txt'}"
+    data = point["data"] or f"text:{out / 'sentences.txt'}"
     with (out / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        write_bytes(out / "sentences.txt", "\n".join(made_up()).encode())
+        if not point["data"]:
+            write_bytes(out / "sentences.txt", "\n".join(made_up()).encode())
         values = point["train"] | {"data": data, "threads": 1}
         config = train.read_config(DeepscConfig, "deepsc", "europarl", inference.overrides(values))
         return train_deepsc(config, out / "deepsc"), data
@@ -188,7 +185,7 @@ def prepare(point: Point, folder: Path) -> tuple[DeepscTask, Vocabulary, str]:
     task.load_state_dict(kept, strict=False)
     if config.sparsity:
         task.sparsify()
-    lines = text.load(base.config.data if "train" in point else data, "val")
+    lines = text.load(base.config.data, "val")
     sentences = Sentences.of(lines, vocabulary, task.net.shape.positions)
     batches = sentences.batches(config.batch, len(sentences), np.random.RandomState(1))
     generator = torch.Generator().manual_seed(1)
@@ -245,7 +242,7 @@ def of_text(point: Point, folder: Path) -> Row:
     bits = point["weight_bits"] or 32
     folder.mkdir(parents=True, exist_ok=True)
     arrays = {name: p.detach().numpy() for name, p in task.net.named_parameters()}
-    quick = "train" in point
+    quick = not point["data"]
     return {
         "system": "ldeepsc",
         "scheme": point["scheme"],
