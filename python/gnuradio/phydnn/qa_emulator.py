@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 import zmq
 from numpy.typing import NDArray
+from qa_zmq import LIMIT, free_ports, wait_for  # type: ignore[import-not-found]
 
 from gnuradio import blocks, gr, gr_unittest, phydnn, zeromq
-from gnuradio.phydnn.qa_zmq import LIMIT, free_ports, wait_for
 from gnuradio.phydnn.reference import emulator as reference
 
 Samples = NDArray[np.complex64]
@@ -474,7 +474,7 @@ class TestSockets(gr_unittest.TestCase):
         with running(emulator), Feed(x, ports[0], [20_000]):
             thread.start()
             for k in range(5):
-                wait_for(lambda k=k: emulator.status()["samples"] > 200_000 * (k + 1))  # type: ignore[misc]
+                wait_for(lambda k=k: emulator.status()["samples"] > 200_000 * (k + 1))
                 emulator.set_gain(0, 1, -k)
             thread.join()
         changes = emulator.status()["changes"]
@@ -601,7 +601,7 @@ class TestDeadPeers(gr_unittest.TestCase):
                 before = emulator.status()["nodes"][turn // 2]["stalls"]
                 self.kill(turn)
                 # On a busy machine another peer may stall first, for a moment.
-                wait_for(lambda n=turn // 2, b=before: self.stalls(emulator, n) > b)  # type: ignore[misc]
+                wait_for(lambda n=turn // 2, b=before: self.stalls(emulator, n) > b)
                 stands = emulator.status()["samples"]
                 self.assertIn("absent", str(emulator.status()["nodes"][turn // 2]))
                 self.assertEqual(emulator.status()["samples"], stands)
@@ -628,7 +628,7 @@ class TestDeadPeers(gr_unittest.TestCase):
                 self.spawn(number)
                 end = "receiver" if number % 2 else "transmitter"
                 node = number // 2
-                wait_for(lambda n=node, e=end: emulator.status()["nodes"][n][e] == "connected")  # type: ignore[misc]
+                wait_for(lambda n=node, e=end: emulator.status()["nodes"][n][e] == "connected")
                 self.flows(emulator)
             for peer in self.peers.values():
                 peer.send_signal(signal.SIGTERM)
