@@ -73,6 +73,8 @@ def measure(point: Point, folder: Path) -> list[Row]:
 
 def _quantise(bundle: TextBundle, folder: Path) -> None:
     """The bundle's graphs, their matrices in int8 and their activations quantised as they run."""
+    import logging
+
     import onnx
     from onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
     from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -88,13 +90,18 @@ def _quantise(bundle: TextBundle, folder: Path) -> None:
         model = onnx.load(whole)
         # Folding has left shapes there of what was transposed.
         del model.graph.value_info[:]
-        quantize_dynamic(
-            model,
-            folder / path.name,
-            op_types_to_quantize=["MatMul", "Gemm"],
-            per_channel=True,
-            weight_type=QuantType.QInt8,
-        )
+        # It tells the root logger of every tensor that it leaves as it is.
+        logging.disable(logging.WARNING)
+        try:
+            quantize_dynamic(
+                model,
+                folder / path.name,
+                op_types_to_quantize=["MatMul", "Gemm"],
+                per_channel=True,
+                weight_type=QuantType.QInt8,
+            )
+        finally:
+            logging.disable(logging.NOTSET)
 
 
 def _time(codec: TextCodec, lines: Sequence[str], point: Point) -> Row:
