@@ -816,7 +816,7 @@ class Client:
     def take(
         self, number: int, symbols: NDArray[np.complexfloating[Any, Any]], n0: ArrayLike
     ) -> bool:
-        """Takes in a frame; False where it is no good. One that came before is replaced.
+        """Takes in a frame; False where it is no good. Copies are averaged by their noise.
 
         Args:
             number: of the frame.
@@ -830,7 +830,10 @@ class Client:
             return False
         if not (np.isfinite(symbols).all() and np.isfinite(noise).all() and (noise >= 0).all()):
             return False
-        self._symbols[place], self._n0[place] = symbols, noise
+        before, now = (1 / np.maximum(n0, np.float32(1e-12)) for n0 in (self._n0[place], noise))
+        total = before + now
+        self._symbols[place] = (before * self._symbols[place] + now * symbols) / total
+        self._n0[place] = 1 / total
         return True
 
     def save(self, path: Path) -> None:

@@ -32,7 +32,7 @@ from numpy.typing import ArrayLike, NDArray
 Reals = NDArray[np.floating[Any]]
 Symbols = NDArray[np.complexfloating[Any, Any]]
 Rule = Literal["mmse", "nearest"]
-RULES = ("mmse", "nearest")
+RULES: tuple[Rule, ...] = ("mmse", "nearest")
 
 MAX_GAMMA = 32.0
 MAX_EXPANSION = 4

@@ -7,6 +7,7 @@ import itertools
 import math
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from gnuradio import blocks, gr, gr_unittest, phydnn
 from gnuradio.phydnn.reference import spiral as reference
-from phydnn.spiral import LayerCode, Spiral, code_for
+from phydnn.spiral import RULES, LayerCode, Spiral, code_for
 
 QUEUE = 64  # PDUs that may wait at a block
 CASES = [(0.35, 1.0, 0), (1.08, 0.796, 5), (2.9, 1.0, 15), (3.116, 0.611, 15), (8.1, 0.57, 25)]
@@ -108,7 +109,7 @@ class QaLayerCode(gr_unittest.TestCase):
 
     def test_the_library_is_its_twin(self) -> None:
         """The same symbols and, rounding at the arms' borders aside, the same weights."""
-        for expansion, repeats, rule in itertools.product(range(4), (1, 2), ("mmse", "nearest")):
+        for expansion, repeats, rule in itertools.product(range(4), (1, 2), RULES):
             twin = LayerCode(code_for(12, expansion, repeats).spirals, repeats, 1.3)
             kernel, weights = kernel_of(twin), weights_of(999)
             symbols = twin.encode(weights)
@@ -139,7 +140,14 @@ class QaLayerCode(gr_unittest.TestCase):
         n0=st.floats(0, 1e6, width=32),
         values=st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), max_size=9),
     )
-    def test_any_weight_gives_finite_ones(self, gammas, repeats, amplitude, n0, values) -> None:
+    def test_any_weight_gives_finite_ones(
+        self,
+        gammas: list[float],
+        repeats: int,
+        amplitude: float,
+        n0: float,
+        values: list[float],
+    ) -> None:
         code = phydnn.kernels.layer_code(gammas, [0.8] * len(gammas), repeats, amplitude)
         weights = np.array(values, np.float32)
         symbols = code.encode(np.clip(weights, -1e30, 1e30))
@@ -149,7 +157,7 @@ class QaLayerCode(gr_unittest.TestCase):
     def test_bad_arguments(self) -> None:
         code = phydnn.kernels.layer_code([1.0], [1.0])
         one = np.zeros(1, np.complex64)
-        for call, message in (
+        calls: tuple[tuple[Callable[[], Any], str], ...] = (
             (lambda: phydnn.kernels.layer_code([33.0], [1.0]), "gamma must be 0 to 32"),
             (lambda: phydnn.kernels.layer_code([1.0], [0.2]), "alpha must be 0.5 to 1"),
             (lambda: phydnn.kernels.layer_code([1.0], []), "must be as many"),
@@ -161,7 +169,8 @@ class QaLayerCode(gr_unittest.TestCase):
             (lambda: code.decode(one, -1.0, 1), "n0 must be"),
             (lambda: code.decode(one * math.nan, 1.0, 1), "symbols must be finite"),
             (lambda: code.decode(one, 1.0, 1, "ml"), 'rule must be "mmse" or "nearest"'),
-        ):
+        )
+        for call, message in calls:
             with self.assertRaisesRegex(ValueError, message):
                 call()
 
@@ -259,7 +268,8 @@ class QaSkBlocks(gr_unittest.TestCase):
 
     def test_bad_parameters(self) -> None:
         for make in (phydnn.sk_encoder, phydnn.sk_decoder):
-            for arguments in (([40.0], [1.0]), ([1.0], [1.0, 1.0]), ([], [], 0), ([], [], 1, -1.0)):
+            bad: list[tuple[Any, ...]] = [([40.0], [1.0]), ([1.0], [1.0, 1.0]), ([], [], 0)]
+            for arguments in (*bad, ([], [], 1, -1.0)):
                 with self.assertRaises(ValueError):
                     make(*arguments)
         with self.assertRaisesRegex(ValueError, "rule must be"):

@@ -215,12 +215,12 @@ def _carry(
             sent = numbers[:frames] if frames else numbers
             done = sum(ticket.uses) - sum(ticket.uses[n] for n in numbers)
             again = {**options, "seed": options["seed"] + a_round}
-            found = run_job(
-                Delivering(client, shipment, sent),
-                stop=stop,
-                progress=lambda now, _, done=done: bar.update(task, completed=done + now),
-                **again,
-            )
+
+            def show(now: int, _lost: int, done: int = done) -> None:
+                bar.update(task, completed=done + now)
+
+            job = Delivering(client, shipment, sent)
+            found = run_job(job, stop=stop, progress=show, **again)
             results = _summed(results, found.record)
             if state is not None and "rx" in options["ends"]:
                 client.save(state)

@@ -244,6 +244,20 @@ def test_another_structure_is_named(air):
         client.network()
 
 
+def test_what_comes_twice_is_averaged(air):
+    """Two copies at 9 dB are as good as one at 12 dB."""
+    shipment = Shipment(air, 12.0)
+    twice = delivered(shipment, 9.0)
+    for number, frame in enumerate(shipment.frames):
+        assert twice.take(number, noisy(frame, 9.0, seed=100 + number), 10**-0.9)
+    errors = []
+    for client in (twice, delivered(shipment, 12.0), delivered(shipment, 9.0)):
+        _, found = strip(client.network()[0])
+        errors.append(np.mean((found["hidden.weight"] - trained()["hidden.weight"]) ** 2))
+    assert errors[0] == pytest.approx(errors[1], rel=0.1)
+    assert errors[0] < 0.6 * errors[2]
+
+
 def test_unsound_frames_are_not_taken(air):
     client = Client(Shipment(air, 15.0).ticket)
     good = np.zeros(client.ticket.uses[0], np.complex64)

@@ -1,0 +1,180 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 the gr-phydnn authors
+"""``phydnn deliver``: a network over a link, both ends here or each in its own process."""
+
+import contextlib
+import io
+import json
+import math
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gnuradio import gr_unittest
+from gnuradio.phydnn.delivery import kernel_of
+from phydnn.cli import main
+from phydnn.datasets import load
+from phydnn.delivery import AirBundle, Client, Network, Shipment, Ticket, strip
+from phydnn.tests.delivered import bundle
+
+DIGITS = load("digits", "test")
+
+
+class qa_deliver_tx_rx(gr_unittest.TestCase):
+    bundle: AirBundle
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        scratch = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(scratch.cleanup)
+        cls.bundle = bundle(Path(scratch.name) / "airnet-digits")
+
+    def setUp(self) -> None:
+        scratch = tempfile.TemporaryDirectory()
+        self.addCleanup(scratch.cleanup)
+        self.folder = Path(scratch.name)
+
+    def call(self, *arguments: object) -> tuple[int, str]:
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            status = main(["deliver", *map(str, arguments)])
+        return status, err.getvalue()
+
+    def deliver(self, *arguments: object) -> dict[str, Any]:
+        out = self.folder / "out.json"
+        given = ("--bundle", self.bundle.path, "--data", "digits", "--json", out)
+        status, error = self.call(*given, *arguments)
+        self.assertEqual((status, error), (0, ""))
+        record: dict[str, Any] = json.loads(out.read_text())
+        return record
+
+    def simulated(self, snr_db: float) -> tuple[float, float]:
+        """Accuracy and SDR in dB over AWGN without a waveform."""
+        shipment = Shipment(self.bundle, snr_db, make=kernel_of)
+        client, rng = Client(shipment.ticket), np.random.default_rng(1)
+        n0 = 10 ** (-snr_db / 10)
+        for number, frame in enumerate(shipment.frames):
+            noise = rng.standard_normal((len(frame), 2)).view(complex)[:, 0]
+            client.take(number, frame + math.sqrt(n0 / 2) * noise, n0)
+        model, _ = client.network(make=kernel_of)
+        sent, (_, came) = self.bundle.tensors(snr_db), strip(model)
+        error = sum(
+            float(np.sum(((came[layer.name] - sent[layer.name]) / layer.scale) ** 2))
+            for layer in shipment.layers
+        )
+        count = sum(layer.count for layer in shipment.layers)
+        right = Network(model).classes(DIGITS.x) == DIGITS.y
+        return float(np.mean(right)), 10 * math.log10(count / error)
+
+    def test_delivered_as_simulated(self) -> None:
+        """Synchronisation, LS and equaliser included, and all that is counted."""
+        for snr_db in (5, 15):
+            record = self.deliver("--snr", snr_db, "--out", self.folder / "came.onnx")
+            accuracy, sdr_db = self.simulated(snr_db)
+            self.assertAlmostEqual(record["sdr_db"], sdr_db, delta=0.5)
+            self.assertAlmostEqual(record["accuracy"], accuracy, delta=0.02)
+            self.assertEqual(record["frames_lost"], 0)
+            self.assertEqual(record["weights"], 96 * 74)
+            uses = record["side_uses"] + record["weight_uses"]
+            self.assertEqual(record["channel_uses"], uses)
+            self.assertGreater(record["time_to_first_inference_s"], record["time_on_air_s"])
+            self.assertAlmostEqual(record["time_on_air_s"], record["samples_on_air"] / 20e6)
+            came = Network((self.folder / "came.onnx").read_bytes()).classes(DIGITS.x)
+            self.assertEqual(float(np.mean(came == DIGITS.y)), record["accuracy"])
+
+    def test_cut_and_resumed(self) -> None:
+        given = ("--bundle", self.bundle.path, "--data", "digits", "--frame-uses", 1500)
+        state = ("--state", self.folder / "state.npz")
+        status, error = self.call(*given, *state, "--frames", 2)
+        self.assertEqual(status, 1)
+        self.assertRegex(error, "^phydnn: the delivery was cut off, 2 of 4 frames are missing: .*")
+        record = self.deliver("--frame-uses", 1500, *state)
+        self.assertEqual((record["frames_sent"], record["weights_filled"]), (2, 0))
+        self.assertGreater(record["accuracy"], 0.9)
+        status, error = self.call(*given, *state, "--snr", 3)
+        self.assertEqual(status, 2)
+        self.assertIn("is of another delivery", error)
+
+    def test_side_information_is_sent_again(self) -> None:
+        """Made for 15 dB but sent at 1 dB: what its one copy lost is asked for again."""
+        record = self.deliver("--snr", 1, "--design", 15, "--seed", 3)
+        self.assertGreater(record["rounds"], 1)
+        self.assertGreater(record["frames_sent"], 2)
+
+    def test_both_ends_over_sockets(self) -> None:
+        record = self.deliver("--link", "zmq", "--bind", "tcp://127.0.0.1:0", "--snr", 15)
+        self.assertGreater(record["accuracy"], 0.9)
+        self.assertEqual(record["samples_served"], record["samples_received"])
+
+    def test_each_end_in_its_own_process(self) -> None:
+        """The client has the ticket and nothing else of the bundle."""
+        ticket, out = self.folder / "ticket.json", self.folder / "rx.json"
+        where = f"ipc://{self.folder}/samples"
+        Shipment(self.bundle, 20.0, make=kernel_of).ticket.write(ticket)
+        command: list[str | Path] = [sys.executable, "-m", "phydnn", "deliver", "--link", "zmq"]
+        command += ["--ticket", ticket]
+        server = subprocess.Popen(
+            [*command, "--end", "tx", "--bundle", self.bundle.path, "--design", "20",
+             "--bind", where],
+            stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        client = subprocess.run(
+            [*command, "--end", "rx", "--data", "digits", "--connect", where, "--json", out],
+            stdout=subprocess.DEVNULL,
+            check=False,
+            timeout=120,
+        )
+        self.assertEqual((client.returncode, server.wait(60)), (0, 0))
+        record = json.loads(out.read_text())
+        self.assertGreater(record["accuracy"], 0.9)
+        self.assertNotIn("a0", record)
+
+    def test_a_client_of_another_structure(self) -> None:
+        """A ticket of another bundle: its frames are none of these, and nothing comes of it."""
+        recording, ticket = self.folder / "sent", self.folder / "ticket.json"
+        status, error = self.call(
+            "--bundle", self.bundle.path, "--end", "tx", "--link", "file", "--ticket", ticket,
+            "--record-sent", recording, "--author", "a <a@b.c>",
+        )  # fmt: skip
+        self.assertEqual((status, error), (0, ""))
+        found = json.loads(ticket.read_text())
+        ticket.write_text(json.dumps({**found, "id": found["id"] ^ 1}))
+        Ticket.read(ticket)
+        status, error = self.call(
+            "--end", "rx", "--link", "file", "--ticket", ticket, "--data", "digits",
+            "--replay", recording,
+        )  # fmt: skip
+        self.assertEqual(status, 2)
+        self.assertIn("which is not the one given", error)
+        self.assertEqual(error.count("\n"), 1, error)
+
+    def test_bad_arguments(self) -> None:
+        given = ("--bundle", self.bundle.path, "--data", "digits")
+        for arguments, sentence in (
+            ((*given, "--end", "both", "--rule", "ml"), "choose mmse or nearest"),
+            ((*given, "--law", "mine"), "choose best or paper"),
+            ((*given, "--end", "up"), "choose both, tx or rx"),
+            ((*given, "--end", "tx"), "has both ends here"),
+            ((*given, "--end", "tx", "--link", "zmq"), "needs --ticket FILE"),
+            ((*given, "--end", "rx", "--link", "zmq", "--ticket", "t"), "the client has no"),
+            (("--data", "digits"), "the server needs it"),
+            (("--bundle", self.bundle.path), "is run on --data"),
+            (("--bundle", "none", "--data", "digits"), "there is no bundle 'none'"),
+            (("--bundle", "phydnn-resnet20-digits", "--data", "digits"), "'airnet' is wanted"),
+            ((*given, "--design", "99"), "-20 to 60 dB"),
+            (("--end", "rx", "--link", "zmq", "--ticket", "t", "--data", "digits"),
+             "cannot read the ticket t"),
+        ):  # fmt: skip
+            status, error = self.call(*arguments)
+            self.assertEqual(status, 2, error)
+            self.assertIn(sentence, error)
+            self.assertEqual(error.count("\n"), 1, error)
+
+
+if __name__ == "__main__":
+    gr_unittest.run(qa_deliver_tx_rx)
