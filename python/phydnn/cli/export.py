@@ -28,6 +28,15 @@ def export(
             print(f"{row['channel']} {row['snr_db']:g} dB: BLEU-1 {row['bleu'][0]:.4f}")
         return
 
+    if (run / "airnet").is_dir():
+        from phydnn.export_airnet import export_airnet
+
+        delivered = export_airnet(run, out, data, provenance, note)
+        print(f"{delivered.path}: bundle {delivered.id:08x}")
+        for row in delivered.meta["metrics"]["simulated"]:
+            print(f"{row['channel']} {row['snr_db']:g} dB: accuracy {row['accuracy']:.4f}")
+        return
+
     from phydnn.export import export as write
 
     bundle = write(run, out, data, provenance, weights, note)
