@@ -48,7 +48,7 @@ QUICK = {
     "snr_low": 6.0,
 }
 """What the quick forms train on made-up sentences: seconds, and nothing to do with English."""
-TUNED: dict[str, Any] = {"epochs": 2, "lr": 5e-4, "curriculum": 0.0}
+TUNED: dict[str, Any] = {"epochs": 5, "lr": 1e-3, "curriculum": 0.0}
 """Fine-tuning after compression, beside the run's own settings."""
 SNRS = (0.0, 3.0, 6.0, 9.0, 12.0, 15.0, 18.0)
 QUICK_SNRS = (0.0, 12.0)
@@ -184,7 +184,7 @@ def prepare(point: Point, folder: Path) -> tuple[DeepscTask, Vocabulary, str]:
     }
     task.load_state_dict(kept, strict=False)
     if config.sparsity:
-        task.sparsify()
+        task.sparsify(config.sparsity)
     lines = text.load(base.config.data, "val")
     sentences = Sentences.of(lines, vocabulary, task.net.shape.positions)
     batches = sentences.batches(config.batch, len(sentences), np.random.RandomState(1))

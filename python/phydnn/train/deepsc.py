@@ -32,6 +32,8 @@ VOCABULARY_LINES = 120_000
 """From how many lines a vocabulary is made."""
 BUCKET = 4
 """Sentences are filled up to a multiple of so many tokens, so that batches have few lengths."""
+GROWTH = 0.6
+"""The share of a run in which its sparsity grows."""
 VALIDATED = 500
 """Sentences that choose the epoch."""
 VALIDATION_SNRS = (0.0, 6.0, 12.0, 18.0)
@@ -60,6 +62,8 @@ class DeepscConfig(FitConfig):
             the whole vocabulary. Each weighs as much more as it is drawn seldom.
         schedule: "one-cycle", or "inverse-root", the Transformer's and the paper's.
         sparsity: the share of weights to set to zero for good (Algorithm 1 of the paper).
+        gradual: removes them epoch by epoch until GROWTH of the run is over, most of them early;
+            otherwise all at its begin, as the paper does.
         weight_bits: of each weight and activation, quantised while training (Algorithm 2);
             0 for none.
     """
@@ -87,6 +91,7 @@ class DeepscConfig(FitConfig):
     negatives: int = 1000
     schedule: str = "one-cycle"
     sparsity: float = 0.0
+    gradual: bool = True
     weight_bits: int = 0
 
     MODES: ClassVar[dict[str, dict[str, Any]]] = {
@@ -96,6 +101,7 @@ class DeepscConfig(FitConfig):
             "corrupted": 0.0,
             "curriculum": 0.0,
             "negatives": 0,
+            "gradual": False,
             "weight_decay": 0.0,
         },
     }
@@ -166,7 +172,9 @@ class DeepscTask(BaseTask):
         self.register_buffer("frequencies", frequencies)
         self._fadings = [channel.named(spec) for spec in config.channels.split(",")]
         self._whole: list[Tensor] = []
+        self._full = max(1, round(GROWTH * config.epochs)) if config.gradual else 1
         if config.sparsity:
+            self.first_candidate = self._full - 1
             for index, weight in enumerate(self.weights()):
                 self.register_buffer(f"mask{index}", torch.ones_like(weight, dtype=torch.bool))
         if config.weight_bits:
@@ -186,13 +194,17 @@ class DeepscTask(BaseTask):
         return [self.get_buffer(f"mask{index}") for index in range(len(self.weights()))]
 
     @torch.no_grad()
-    def sparsify(self) -> None:
-        """Zeroes the smallest weights of the whole network, for good (the paper's eq. 12-13)."""
-        for mask, kept in zip(
-            self._masks(), largest(self.weights(), self.config.sparsity), strict=True
-        ):
+    def sparsify(self, share: float) -> None:
+        """Zeroes this share of the network's weights, the smallest, for good (eq. 12-13)."""
+        for mask, kept in zip(self._masks(), largest(self.weights(), share), strict=True):
             mask.copy_(kept)
         self._cut()
+
+    def start_epoch(self, epoch: int, optimizer: torch.optim.Optimizer) -> None:
+        if self.config.sparsity:
+            left = max(0.0, 1 - (epoch + 1) / self._full)
+            # Zhu and Gupta, "To prune, or not to prune": what is gone stays the smallest.
+            self.sparsify(self.config.sparsity * (1 - left**3))
 
     @torch.no_grad()
     def _cut(self, *_: Any) -> None:
@@ -374,8 +386,6 @@ def train_deepsc(config: DeepscConfig, out: Path) -> Path:
     if config.start:
         # What compression adds has no values yet.
         task.load_state_dict(checkpoint.load(Path(config.start))["model"], strict=False)
-    if config.sparsity:
-        task.sparsify()
     val = list(held_out.batches(4000, len(held_out), np.random.RandomState(config.seed)))
     return fit(task, config, sentences, val, out)
 
