@@ -119,7 +119,7 @@ class Statistics(nn.Module):
         doppler = _weighed(shifted, weight)
 
         count = torch.log(rows.shape[1] * torch.ones_like(n0))[:, None]
-        total = torch.log(power.sum(1, keepdim=True))
+        total = torch.log(power.sum(1, keepdim=True).clamp_min(1e-3))
         known = torch.log(doppler + 0.1)
         features = [known, count.expand_as(known), total.expand_as(known)]
         spectrum = torch.softmax(self.spectrum(torch.stack(features, 1)) + 2 * known, 1)
@@ -254,7 +254,8 @@ class ADNet(nn.Module):
     beside what was found; the attention block, 1 x 1, whose weights multiply that. The
     reconstruction takes the result from the image: it is the noise.
 
-    The image has two planes, real and imaginary parts in units of the noise. Its rows are the DMRS.
+    The image has two planes, real and imaginary parts over four times the noise. Its rows are the
+    DMRS.
     Its columns are the subcarriers (``domain`` "grid"), or the taps that the estimates have at
     delays around the prefix ("delay"): there a channel is a few bright columns, which convolutions
     can tell from noise, where over the subcarriers it is a wave that only the whole band tells.
@@ -289,9 +290,20 @@ class ADNet(nn.Module):
         enhancement = [layer for _ in range(3) for layer in block(width)]
         self.body = nn.Sequential(*sparse, *enhancement, nn.Conv2d(width, 2, 3, padding=1))
         self.attention = nn.Conv2d(4, 2, 1)
+        # At first what is found is 1 and its weights are tanh of the image: a soft threshold, which
+        # leaves the bright and takes the dim, from where it learns faster.
+        last = self.body[-1]
+        assert isinstance(last, nn.Conv2d) and last.bias is not None
+        assert self.attention.bias is not None
+        with torch.no_grad():
+            last.weight.mul_(0.1)
+            last.bias.fill_(1)
+            self.attention.weight.mul_(0.1)
+            self.attention.weight[:, :2, 0, 0] += torch.eye(2)
+            self.attention.bias.zero_()
 
     def forward(self, ls: Tensor, n0: Tensor, rows: Tensor) -> Tensor:
-        scale = n0.clamp_min(1e-12).sqrt()[:, None, None, None]
+        scale = 4 * n0.clamp_min(1e-12).sqrt()[:, None, None, None]
         batch, pilots = ls.shape[0], ls.shape[1]
         values = ls / scale
         if self.domain == "delay":

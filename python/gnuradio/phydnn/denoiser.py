@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from typing import Any
@@ -16,8 +17,12 @@ from phydnn.csi import CsiBundle
 from phydnn.waveform import USED
 
 from . import pdus
+from .jobs import LONGEST_PAYLOAD
 from .networks import _network
 from .phydnn_python import numerology, to_vector
+
+STRONGEST = 1e6
+"""Power over noise, above any Es/N0 that a receiver sees."""
 
 
 class csi_denoiser(_network):
@@ -27,11 +32,10 @@ class csi_denoiser(_network):
     ``csi`` are least-squares estimates.
 
     Message output ``grid``: the same PDUs, ``csi`` refined, with ``denoise_s``, the seconds that
-    this took. Above ``bypass_db`` of estimated Es/N0 (``snr_db``), where the least-squares
-    estimate is good and a network can only err, they are projected on the delays that the prefix
-    admits instead, as ``csi_estimator`` does with smoothing ``window``. Erased PDUs pass. A PDU
-    whose estimates do not fit its ``uses``, or hold NaN or infinity, leaves as an erasure with
-    reason ``payload``, more than 64 waiting PDUs with reason ``overrun``.
+    this took. Above ``bypass_db`` of estimated Es/N0 (``snr_db``) the least-squares estimates are
+    good as they are, and stay. Erased PDUs pass. A PDU whose estimates do not fit its ``uses``, or
+    hold NaN or infinity, leaves as an erasure with reason ``payload``, more than 64 waiting PDUs
+    with reason ``overrun``.
 
     Message output ``csi``: a dict a frame, as that of ``csi_estimator``, ``refined`` being what
     the network made of it.
@@ -86,23 +90,28 @@ class csi_denoiser(_network):
             self._publish(metadata, vector)
             return
         uses, ls = pdus.get(metadata, "uses", 0), pdus.get(metadata, "csi")
-        n0, snr_db = pdus.get(metadata, "csi_n0", 0.0), pdus.get(metadata, "snr_db", 0.0)
-        rows = csi.pilot_rows(uses) if isinstance(uses, int) and uses > 0 else np.zeros(0)
+        n0, snr_db = pdus.get(metadata, "csi_n0"), pdus.get(metadata, "snr_db")
+        known = all(isinstance(value, (int, float)) for value in (n0, snr_db))
+        sound = isinstance(uses, int) and 0 < uses <= LONGEST_PAYLOAD
+        rows = csi.pilot_rows(uses if sound else 1)
         if (
             not isinstance(ls, np.ndarray)
             or ls.dtype != np.complex64
-            or not len(rows)
+            or not sound
             or ls.size != len(rows) * USED
-            or not n0 > 0
+            or not known
+            or not 0 < n0 < math.inf
             or not np.isfinite(ls).all()
         ):
-            self._drop(metadata, "its csi or csi_n0 does not follow from its channel uses")
+            self._drop(metadata, "its csi, csi_n0 or snr_db does not follow from its channel uses")
             self._publish(pdus.erase(metadata, "payload"), self._empty)
             return
         ls = ls.reshape(len(rows), USED)
-        started = time.perf_counter()
-        if snr_db > self._bypass_db:
-            refined = csi.window(ls)
+        started, refined = time.perf_counter(), ls
+        # Whatever snr_db says, a graph is not fed with what would overflow in it.
+        with np.errstate(over="ignore"):
+            strong = float(np.mean(np.abs(ls) ** 2)) > STRONGEST * n0
+        if snr_db > self._bypass_db or strong:
             self._bypassed += 1
         else:
             refined = csi.refine(self._graph, ls, float(n0), rows.astype(np.float32))

@@ -163,7 +163,7 @@ def accuracies(point: Point) -> list[Row]:
         )[0]
         estimates = {"LS": ls, "DFT window": window}
         for name, session in sessions.items():
-            refined = window
+            refined = ls
             if snr_found <= denoisers.bypass_db:
                 refined = csi.refine(session, ls, n0_found, rows.astype(np.float32))
             estimates[NETWORKS[name]] = refined
