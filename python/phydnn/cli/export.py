@@ -28,6 +28,16 @@ def export(
             print(f"{row['channel']} {row['snr_db']:g} dB: BLEU-1 {row['bleu'][0]:.4f}")
         return
 
+    if (run / "wiener").is_dir():
+        from phydnn.export_csi import export_csi
+
+        denoisers = export_csi(run, out, note)
+        print(f"{denoisers.path}: bundle {denoisers.id:08x}")
+        for row in denoisers.meta["metrics"]["simulated"]:
+            errors = ", ".join(f"{name} {value:.1f}" for name, value in row["mse_db"].items())
+            print(f"{row['channel']} {row['snr_db']:g} dB, {row['pilots']} DMRS: {errors} dB")
+        return
+
     if (run / "airnet").is_dir():
         from phydnn.export_airnet import export_airnet
 
