@@ -8,7 +8,6 @@ import dataclasses
 import fcntl
 import functools
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -144,16 +143,16 @@ def checkpoint_of(point: Point, folder: Path) -> tuple[Path, str]:
 
     if "checkpoint" in point:
         return Path(point["checkpoint"]), point["data"]
-    identity = json.dumps([point["train"], point["data"]], sort_keys=True)
-    out = folder.parent.parent / "transceivers" / hashlib.sha256(identity.encode()).hexdigest()[:16]
+    root, data = folder.parent.parent / "transceivers", point["data"]
+    if not data:
+        data = f"text:{root / 'sentences.txt'}"
+        write_bytes(root / "sentences.txt", "\n".join(made_up()).encode())
+    values = point["train"] | {"data": data, "threads": 1}
+    config = train.read_config(DeepscConfig, "deepsc", "europarl", inference.overrides(values))
+    out = root / hashlib.sha256(repr(config).encode()).hexdigest()[:16]
     out.mkdir(parents=True, exist_ok=True)
-    data = point["data"] or f"text:{out / 'sentences.txt'}"
     with (out / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not point["data"]:
-            write_bytes(out / "sentences.txt", "\n".join(made_up()).encode())
-        values = point["train"] | {"data": data, "threads": 1}
-        config = train.read_config(DeepscConfig, "deepsc", "europarl", inference.overrides(values))
         return train_deepsc(config, out / "deepsc"), data
 
 
