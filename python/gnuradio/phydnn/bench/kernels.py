@@ -25,8 +25,11 @@ from gnuradio.phydnn.reference import embedding as embedding_reference
 from gnuradio.phydnn.reference import finite as finite_reference
 from gnuradio.phydnn.reference import waveform as waveform_reference
 from phydnn.errors import RunError
+from phydnn.spiral import code_for
 
 BAR = 10.0
+WEIGHTS_PER_US = {"spiral_encode": 50.0, "spiral_nearest": 10.0, "spiral_mmse": 10.0}
+"""Millions of weights a second that the codes of weights have to reach."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,9 @@ def measure(quick: bool, track: Track) -> Report:
         )
         for name, (ratio, fast, slow) in ratios.items()
     ]
+    for name, bar in WEIGHTS_PER_US.items():
+        rate = BATCH_USES / ratios[name][1] / 1e6
+        figures.append(Figure(f"{name}_mweights_per_s", rate, "M/s", bar, note="on one core"))
     return Report(figures, {"kernels": {name: row[0] for name, row in ratios.items()}})
 
 
@@ -195,7 +201,32 @@ def races() -> list[Race]:
             lambda: kernels.noise(1, 2, 0).generate(0, 1 << 16),
             lambda: channel_reference.noise(1, 2, 0, 0, 1 << 16),
         ),
+        *spiral_races(rng.standard_normal(BATCH_USES).astype(np.float32), noise(BATCH_USES, 20)),
         *channel_races(frame[: 1 << 16]),
+    ]
+
+
+def spiral_races(weights: NDArray[np.float32], noise: NDArray[np.complex64]) -> list[Race]:
+    """A spiral for 15 dB against the library's, whole arrays with the same table."""
+    twin = code_for(15, 1)
+    (spiral,) = twin.spirals
+    code = kernels.layer_code([spiral.gamma], [spiral.alpha])
+    # At 20 dB no symbol lies so near to the middle of two arms that rounding decides.
+    symbols, count = twin.encode(weights) + noise, len(weights)
+    return [
+        Race("spiral_encode", lambda: code.encode(weights), lambda: twin.encode(weights)),
+        Race(
+            "spiral_nearest",
+            lambda: code.decode(symbols, 0.01, count, "nearest"),
+            lambda: twin.decode(symbols, 0.01, count, "nearest"),
+            1e-3,
+        ),
+        Race(
+            "spiral_mmse",
+            lambda: code.decode(symbols, 0.01, count, "mmse"),
+            lambda: twin.decode(symbols, 0.01, count, "mmse"),
+            1e-3,
+        ),
     ]
 
 
