@@ -223,19 +223,20 @@ def deploy(network: nn.Module, images: Images, send: Send, draws: int = 16) -> n
                 axes = [0, *range(2, before.ndim)]
                 means = before.mean(axes)
                 off = _off(layer, received[f"{name}.weight"], means, covers[name])
-                found = [means, after.mean(axes) - off, after.var(axes, unbiased=False)]
+                given = after.mean(axes)
+                found = [means, given, given - off, after.var(axes, unbiased=False)]
                 if name in sums:
                     found = [total + part for total, part in zip(sums[name], found, strict=True)]
                 sums[name] = found
     client = network.eval()
     with torch.no_grad():
         for name, totals in sums.items():
-            means, rest, variance = (total / draws for total in totals)
+            means, given, rest, variance = (total / draws for total in totals)
             layer = client.get_submodule(name)
             assert isinstance(layer, (nn.Conv2d, nn.Linear))
             delivered = Delivered(layer, covers[name])
             delivered.means.copy_(means)
-            delivered.shift.copy_(rest)
+            delivered.shift.copy_(given)
             if name in followed:
                 normalisation = client.get_submodule(followed[name])
                 assert isinstance(normalisation, (nn.BatchNorm1d, nn.BatchNorm2d))

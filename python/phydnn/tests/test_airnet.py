@@ -231,8 +231,13 @@ def test_without_noise_the_client_runs_the_network_that_was_trained(
 def test_the_client_makes_up_for_noise(backbone: Path, digits: Images) -> None:
     """With the correction it is nearer to the clean logits than with the averages alone."""
     network = train.load_backbone(backbone)
-    send = airnet.Plain(0.03, torch.Generator().manual_seed(1))
-    client = airnet.deploy(network, digits, send, draws=6)
+    client = airnet.deploy(network, digits, lambda weights: weights, draws=2)
+    generator = torch.Generator().manual_seed(1)
+
+    def send(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        name = "features.7.weight"
+        return weights | airnet.inject({name: weights[name]}, 0.1, generator)
+
     x = torch.from_numpy(digits.x[:128])
     with torch.no_grad():
         clean = client(x)
@@ -246,7 +251,7 @@ def test_the_client_makes_up_for_noise(backbone: Path, digits: Images) -> None:
                     assert isinstance(sent, airnet.Delivered)
                     _average(module, sent)
             errors["averaged"] += float((arrived(x) - clean).square().mean())
-    assert errors["corrected"] < 0.8 * errors["averaged"]
+    assert errors["corrected"] < 0.7 * errors["averaged"]
 
 
 def _average(module: airnet.Delivered, sent: airnet.Delivered) -> None:
@@ -535,7 +540,7 @@ def test_the_coder_comes_near_the_entropy_and_the_rate_distortion_bound() -> Non
     assert len(stream) < 1.01 * entropy + 200
     sdr = 10 * math.log10(1 / float(np.square(found - weights["w"]).mean()))
     bound = 6.02 * 8 * len(stream) / len(found)
-    assert bound - 1.6 < sdr < bound
+    assert bound - 2 < sdr < bound
     successive = weight_codec.fit(weights, {"w": 1.0}, 15_000, weight_codec.prune_successively)
     assert len(successive) <= 15_000
 

@@ -125,6 +125,7 @@ class AirnetTask(Task):
 
     def start_epoch(self, epoch: int, optimizer: torch.optim.Optimizer) -> None:
         config = self._config
+        self._turn = 0  # Counted anew, for a run that goes on begins with an epoch.
         if pruning.count(self.low) > config.budget:
             pruning.prune(self.low, self._image, config.budget, config.prune_share, optimizer)
         fits = pruning.count(self.low) <= config.budget
@@ -302,6 +303,8 @@ def load_airnet(path: Path, backbone: nn.Module) -> tuple[nn.Module, nn.Module, 
     """
     state = checkpoint.load(path)
     networks = []
+    if not any(name.startswith("low.") for name in state.get("model", {})):
+        raise InputError(f"{path} is no AirNet's checkpoint: train one with phydnn train airnet")
     try:
         config = make_config(AirnetConfig, state["config"])
         for prefix in ("low.", "high.") if config.boundaries else ("low.",):
