@@ -7,12 +7,12 @@ It needs Sionna, which needs another numpy than GNU Radio does, so an environmen
     python3 -m venv ldpc && ldpc/bin/pip install sionna-no-rt && ldpc/bin/python testbed/ldpc.py
 
 It writes testbed/results/airnet_ldpc.json: for each code the least Es/N0, in steps of half a
-decibel, at which none of BLOCKS was lost, and MARGIN_DB on top of it.
+decibel, at which none of BLOCKS was lost, and MARGIN_DB on top of it. Codes that are there already
+are not measured again.
 """
 
 import json
 import math
-import sys
 from pathlib import Path
 
 import torch
@@ -56,24 +56,21 @@ def clean(bits: int, rate: float, snr_db: float) -> bool:
 
 
 def main() -> None:
-    torch.manual_seed(1)
-    found = []
+    found = json.loads(OUT.read_text())["codes"] if OUT.exists() else []
+    known = {(code["qam"], code["rate"]) for code in found}
     for bits, rate in CODES:
+        if (2**bits, round(rate, 4)) in known:
+            continue
+        torch.manual_seed(1)
         efficiency = bits * rate
         # No code does better than capacity.
         snr_db = math.ceil(20 * math.log10(2**efficiency - 1)) / 2
         while not clean(bits, rate, snr_db):
             snr_db += 0.5
-        entry = {"qam": 2**bits, "rate": rate, "bits": efficiency, "snr_db": snr_db + MARGIN_DB}
-        print(entry, file=sys.stderr)
-        found.append(entry)
-    OUT.write_text(
-        json.dumps(
-            {"codes": found, "coded_bits": CODED_BITS, "blocks": BLOCKS, "margin_db": MARGIN_DB},
-            indent=2,
-        )
-        + "\n"
-    )
+        entry = {"qam": 2**bits, "rate": round(rate, 4), "bits": round(efficiency, 4)}
+        found.append(entry | {"snr_db": snr_db + MARGIN_DB})
+        about = {"coded_bits": CODED_BITS, "blocks": BLOCKS, "margin_db": MARGIN_DB}
+        OUT.write_text(json.dumps({"codes": found, **about}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

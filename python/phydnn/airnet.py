@@ -306,7 +306,7 @@ def _seen(network: nn.Module, received: Weights, x: Tensor) -> dict[str, tuple[T
 def _cover(layer: nn.Module, x: Tensor) -> Tensor:
     if isinstance(layer, nn.Linear):
         return torch.ones(())
-    assert isinstance(layer, nn.Conv2d)
+    assert isinstance(layer, nn.Conv2d) and not isinstance(layer.padding, str)
     there = torch.ones(1, 1, *x.shape[2:])
     taps = functional.unfold(there, layer.kernel_size, layer.dilation, layer.padding, layer.stride)
     return taps.mean((0, 2)).view(layer.kernel_size)

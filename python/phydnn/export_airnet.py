@@ -19,8 +19,8 @@ from phydnn.train.airnet import load_airnet, noise_of, read_noise
 
 KNOT_DB = 5.0
 """At most so far apart lie the Es/N0 of a bundle's networks, between which tensors are
-interpolated: the weights could be over any distance, the side information that goes with them not
-(over 15 dB at once, the digits' network loses 30 points midway)."""
+interpolated: the weights could be over any distance, the side information that goes with them
+not."""
 
 
 def client_graph(client: nn.Module, image: Tensor) -> bytes:

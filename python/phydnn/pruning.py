@@ -191,7 +191,7 @@ class _Follower(fx.Interpreter):
         raise self._unknown(f"{name} ({type(module).__name__})")
 
 
-def weights(network: nn.Module) -> dict[str, nn.Parameter]:
+def weights(network: nn.Module) -> dict[str, Tensor]:
     """What goes over the air as analog symbols: the weights of convolutions and linear layers.
 
     Biases and normalisation are side information.
@@ -290,7 +290,8 @@ def _scores(network: nn.Module, space: Space) -> Tensor:
     for slot in space.slots:
         module = network.get_submodule(slot.module)
         if slot.makes and not isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
-            norm = module.weight.detach().abs().flatten(1).sum(1)
+            weight = module.get_parameter("weight").detach()
+            norm = weight.abs().flatten(1).sum(1)
             norms.append(norm / norm.mean().clamp_min(1e-12))
     return torch.stack(norms).mean(0)
 

@@ -12,7 +12,7 @@ from phydnn.experiments import Point, Row, Settings, airnet
 TITLE = "Fig. 8b: unequal error protection by loss, eigenvalue and trace, and by power"
 SOURCE = airnet.SOURCE.format("Fig. 8b: unequal error protection by the loss and by the Hessian")
 VERSION = 1
-OPTIONS: dict[str, Any] = airnet.OPTIONS
+OPTIONS: dict[str, Any] = airnet.OPTIONS | {"epochs": 4, "limit": 24_000}
 
 SCHEMES = (
     "repetition by loss",
@@ -21,10 +21,21 @@ SCHEMES = (
     "repetition and power",
 )
 SPARE = (1.05, 1.25, 1.5, 2.0)
+ALONE = ("uniform, trained without", "power, trained without")
+"""On a network that was trained with the same power for all layers: what allocation alone does."""
 
 
 def points(settings: Settings) -> list[Point]:
+    options = OPTIONS | settings.options
     snrs = (0.0,) if settings.quick else (0.0, 5.0)
+    plain: dict[str, Any] = {"boundaries": False, "sandwich": False, "power": "uniform"}
+    if not settings.quick:
+        plain |= {"epochs": options["epochs"], "limit": options["limit"], "small_share": 1.0}
+    alone = [
+        airnet.point(settings, scheme, snr, airnet=plain | {"snr_low": snr, "snr_high": snr})
+        | {"spare": 1.0}
+        for scheme, snr in airnet.grid(ALONE, snrs[:1])
+    ]
     bare = [
         airnet.point(settings, scheme, snr) | {"spare": 1.0}
         for scheme, snr in airnet.grid(("uniform", "power"), snrs)
@@ -34,7 +45,7 @@ def points(settings: Settings) -> list[Point]:
         for scheme, snr in airnet.grid(SCHEMES[:1] if settings.quick else SCHEMES, snrs)
         for spare in (SPARE[:1] if settings.quick else SPARE)
     ]
-    return bare + more
+    return bare + more + alone
 
 
 def measure(point: Point, folder: Path) -> list[Row]:

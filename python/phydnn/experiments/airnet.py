@@ -37,7 +37,7 @@ SOURCE = (
 OPTIONS = {"recipe": "airnet", "run": "", "provenance": "", "deliveries": 20}
 """The recipe; the folder of a finished ``phydnn train airnet``, to be measured instead of trained;
 the data in words; deliveries of a point."""
-QUICK = {
+QUICK: dict[str, dict[str, Any]] = {
     "backbone": {"epochs": 8},
     "airnet": {"epochs": 7, "bandwidth": 40_000, "prune_share": 0.2},
 }
@@ -69,7 +69,7 @@ def point(
         model: the backbone, in place of the recipe's.
     """
     options = OPTIONS | settings.options
-    quick: dict[str, dict[str, Any]] = QUICK if settings.quick else {"backbone": {}, "airnet": {}}
+    quick = QUICK if settings.quick else {"backbone": {}, "airnet": {}}
     made: Point = {
         "scheme": scheme,
         "recipe": "airnet-digits" if settings.quick else str(options["recipe"]),
@@ -319,13 +319,13 @@ def of_protection(point: Point, folder: Path) -> Row:
     """The network for the low end with unequal error protection, in more bandwidth than it needs.
 
     Schemes: "uniform", "power" (allocated, by "loss"), "repetition by MEASURE" (Algorithm 2) and
-    "repetition and power". ``point["spare"]`` is the bandwidth over that of one symbol a weight.
+    "repetition and power", each with a comma and a remark, if need be. ``point["spare"]`` is the bandwidth over that of one symbol a weight.
     """
     import torch
 
     from phydnn import airnet, protection, pruning
 
-    networks, scheme = trained(point, folder), point["scheme"]
+    networks, scheme = trained(point, folder), point["scheme"].partition(",")[0]
     network = networks.at(float(point["snr_db"]))
     counts = {name: weight.numel() for name, weight in pruning.weights(network).items()}
     n0 = 10 ** (-float(point["snr_db"]) / 10)

@@ -104,24 +104,23 @@ def test_pruning_ends_within_the_budget_and_the_network_runs(name: str) -> None:
 @pytest.mark.parametrize("name", ["vgg16@0.25", "resnet34@0.1"])
 def test_filters_that_do_nothing_go_first_and_nothing_changes(name: str) -> None:
     network = build(name)
-    followed = {"vgg16@0.25": ("features.24", "features.25"), "resnet34@0.1": (
-        "blocks.8.conv1", "blocks.8.bn1")}[name]  # fmt: skip
-    layer, normalisation = (network.get_submodule(part) for part in followed)
+    layer, normalisation, following = {
+        "vgg16@0.25": ("features.24", "features.25", "features.27"),
+        "resnet34@0.1": ("blocks.8.conv1", "blocks.8.bn1", "blocks.8.conv2"),
+    }[name]
     idle = [1, 4, 7]
     with torch.no_grad():
-        layer.weight[idle] = 1e-6 * layer.weight[idle]
-        normalisation.weight[idle] = 0.0
-        normalisation.bias[idle] = 0.0
+        network.get_parameter(f"{layer}.weight")[idle] *= 1e-6
+        network.get_parameter(f"{normalisation}.weight")[idle] = 0.0
+        network.get_parameter(f"{normalisation}.bias")[idle] = 0.0
     expected = network(pixels(2))
     without = copy.deepcopy(network)
-    outputs = layer.out_channels
+    shapes = pruning.structure(network)
+    outputs, inputs, *_ = shapes[f"{layer}.weight"]
     budget = pruning.count(network)
-    following = "features.27" if name.startswith("vgg") else "blocks.8.conv2"
-    budget -= len(idle) * (
-        layer.weight[0].numel() + 9 * network.get_submodule(following).out_channels
-    )
+    budget -= len(idle) * 9 * (inputs + shapes[f"{following}.weight"][0])
     assert pruning.prune(without, pixels(1), budget, 0.1)
-    assert without.get_submodule(followed[0]).out_channels == outputs - len(idle)
+    assert pruning.structure(without)[f"{layer}.weight"][0] == outputs - len(idle)
     torch.testing.assert_close(without(pixels(2)), expected)
 
 
