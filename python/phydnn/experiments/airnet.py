@@ -319,7 +319,8 @@ def of_protection(point: Point, folder: Path) -> Row:
     """The network for the low end with unequal error protection, in more bandwidth than it needs.
 
     Schemes: "uniform", "power" (allocated, by "loss"), "repetition by MEASURE" (Algorithm 2) and
-    "repetition and power", each with a comma and a remark, if need be. ``point["spare"]`` is the bandwidth over that of one symbol a weight.
+    "repetition and power"; a remark may follow after a comma. ``point["spare"]`` is the bandwidth
+    over that of one symbol a weight.
     """
     import torch
 
