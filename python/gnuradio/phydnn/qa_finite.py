@@ -175,19 +175,20 @@ class QaFiniteCodec(gr_unittest.TestCase):
         np.testing.assert_array_equal(codec.decode(received, 0.2), np.concatenate(soft))
 
     def test_bad_arguments(self) -> None:
-        codec = phydnn.kernels.finite_codec(*GRID)
-        for call, message in (
-            (lambda: phydnn.kernels.finite_codec(0, 1, 9, 1), "bits must be 1 to 8"),
-            (lambda: phydnn.kernels.finite_codec(1, 0, 4, 1), "low below high"),
-            (lambda: phydnn.kernels.finite_codec(0, 1, 4, 0), "gain must be"),
-            (lambda: phydnn.kernels.finite_codec(0, 1, 4, 1, [1, 2]), "none or 16 weights"),
-            (lambda: codec.encode(np.zeros(3)), "in pairs, but there are 3"),
-            (lambda: codec.encode(np.zeros((2, 2))), "values must have 1 dimensions"),
-            (lambda: codec.decode(np.zeros(2), np.ones(3)), "one value for each symbol"),
-            (lambda: codec.decode(np.zeros(2), 1, "firm"), 'decision must be "none"'),
+        make = phydnn.kernels.finite_codec
+        codec = make(*GRID)
+        for function, arguments, message in (
+            (make, (0, 1, 9, 1), "bits must be 1 to 8"),
+            (make, (1, 0, 4, 1), "low below high"),
+            (make, (0, 1, 4, 0), "gain must be"),
+            (make, (0, 1, 4, 1, [1, 2]), "none or 16 weights"),
+            (codec.encode, (np.zeros(3),), "in pairs, but there are 3"),
+            (codec.encode, (np.zeros((2, 2)),), "values must have 1 dimensions"),
+            (codec.decode, (np.zeros(2), np.ones(3)), "one value for each symbol"),
+            (codec.decode, (np.zeros(2), 1, "firm"), 'decision must be "none"'),
         ):
             with self.assertRaisesRegex(ValueError, message):
-                call()
+                function(*arguments)
 
 
 class QaFiniteBlocks(gr_unittest.TestCase):
