@@ -662,6 +662,10 @@ class Ticket:
         """Frames of side information."""
         return -(-self.blocks * self.copies // BLOCKS_PER_FRAME)
 
+    def json(self) -> str:
+        """As :meth:`parse` reads it."""
+        return json.dumps(asdict(self))
+
     def write(self, path: Path) -> None:
         """Writes it as JSON."""
         write_json(path, asdict(self))
@@ -675,20 +679,31 @@ class Ticket:
         """
         try:
             with path.open("rb") as file:
-                found = json.loads(file.read(1 << 24))
+                data = file.read(1 << 24)
+        except OSError as error:
+            raise InputError(f"cannot read the ticket {path}: {error.strerror}") from error
+        return cls.parse(data, str(path))
+
+    @classmethod
+    def parse(cls, data: bytes, name: str) -> Ticket:
+        """The ticket in JSON of that name.
+
+        Raises:
+            InputError: it is none.
+        """
+        try:
+            found = json.loads(data)
             ticket = cls(
                 str(found["name"])[:100],
                 int(found["id"]),
-                tuple(str(name)[:200] for name in found["classes"]),
+                tuple(str(one)[:200] for one in found["classes"]),
                 _three(found["input_shape"]),
                 int(found["side_bytes"]),
                 int(found["copies"]),
                 tuple(int(uses) for uses in found["uses"]),
             )
-        except OSError as error:
-            raise InputError(f"cannot read the ticket {path}: {error.strerror}") from error
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise InputError(f"{path} is no ticket of a delivery") from error
+        except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
+            raise InputError(f"{name} is no ticket of a delivery") from error
         sound = (
             0 <= ticket.id < 1 << 32
             and ticket.classes
@@ -701,7 +716,7 @@ class Ticket:
             and sum(ticket.uses[: ticket.side_frames]) == ticket.blocks * ticket.copies * BLOCK_USES
         )
         if not sound:
-            raise InputError(f"{path} is no ticket of a delivery: its numbers do not fit")
+            raise InputError(f"{name} is no ticket of a delivery: its numbers do not fit")
         return ticket
 
 

@@ -14,6 +14,7 @@ if int(_numpy.__version__.split(".")[0]) >= 2:
         "installed: run 'python3 -m pip install \"numpy<2\"' in this environment."
     )
 
+from .delivery import network_sink, network_source  # noqa: F401
 from .denoiser import csi_denoiser  # noqa: F401
 from .ends import device, edge  # noqa: F401
 from .networks import head, tail  # noqa: F401

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 the gr-phydnn authors
-"""A network's delivery over a link: the job, and the kernel that codes its weights."""
+"""A network's delivery over a link: its blocks, the job, and the kernel that codes its weights."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -17,16 +18,20 @@ import pmt
 from numpy.typing import NDArray
 
 from gnuradio import gr
-from phydnn.delivery import Client, Shipment
-from phydnn.errors import InputError
-from phydnn.spiral import LayerCode
+from phydnn.datasets import Images
+from phydnn.datasets import load as load_images
+from phydnn.delivery import FRAME_USES, AirBundle, Client, Network, Shipment, Ticket
+from phydnn.errors import InputError, RunError
+from phydnn.spiral import RULES, LayerCode
 
 from . import pdus
-from .jobs import Job
+from .jobs import Job, in_the_order_of
 from .phydnn_python import kernels, to_vector
 
 WEIGHTS = 1
 """The kind of payload in the frames' headers."""
+ENDLESS = 1 << 31
+"""Deliveries: more than a link carries."""
 
 
 def kernel_of(code: LayerCode) -> Any:
@@ -61,6 +66,143 @@ class _frame_source(gr.basic_block):
             metadata = pdus.put(metadata, gap=self._flush)
         symbols = to_vector(self._frames[number % len(self._frames)])
         self.message_port_pub(pmt.intern("symbols"), pmt.cons(metadata, symbols))
+
+
+class network_source(_frame_source):
+    """A network's delivery, frame by frame, over and over.
+
+    Message output ``symbols``: PDUs with a c32vector, the payload of a frame, and its
+    ``frame_number``, which counts on from one delivery to the next. Message output ``ticket``: once
+    at the start, a PDU with a u8vector of JSON, what a :class:`network_sink` has to know. Message
+    input ``done``: any message lets a frame out. Connect ``sent`` of the transmitter.
+
+    Args:
+        bundle: a :class:`phydnn.delivery.AirBundle`, or the path or name of one.
+        snr_db: Es/N0 that the delivery is made for.
+        frame_uses: channel uses in a frame of weights.
+        law: of the spirals, "best" or "paper".
+        passes: deliveries; 0 for no end.
+        in_flight: frames that leave before the first ``done``.
+
+    Raises:
+        InputError: the bundle is broken, or a parameter out of range.
+    """
+
+    def __init__(
+        self,
+        bundle: AirBundle | str | os.PathLike[str],
+        snr_db: float = 15.0,
+        frame_uses: int = FRAME_USES,
+        law: str = "best",
+        passes: int = 0,
+        in_flight: int = 4,
+    ) -> None:
+        if law not in ("best", "paper"):
+            raise InputError(f"there is no law '{law}' of spirals: choose best or paper")
+        if passes < 0 or in_flight < 1:
+            raise InputError("passes must be 0 or more, and in_flight 1 or more")
+        loaded = bundle if isinstance(bundle, AirBundle) else AirBundle.load(bundle)
+        alpha = 1.0 if law == "paper" else None
+        shipment = Shipment(loaded, snr_db, frame_uses, alpha, kernel_of)
+        super().__init__(shipment.frames, passes or ENDLESS, 0)
+        self.shipment, self._in_flight = shipment, in_flight
+        self.message_port_register_out(pmt.intern("ticket"))
+
+    def start(self) -> bool:
+        """Called by the scheduler."""
+        ticket = to_vector(np.frombuffer(self.shipment.ticket.json().encode(), np.uint8).copy())
+        self.message_port_pub(pmt.intern("ticket"), pmt.cons(pmt.make_dict(), ticket))
+        for _ in range(self._in_flight):
+            self._on_done(None)
+        return True
+
+
+class network_sink(gr.basic_block):
+    """Collects deliveries, rebuilds the networks, and runs each on a data set.
+
+    Message inputs: ``ticket`` of the :class:`network_source`; ``symbols``, the equalizer's PDUs
+    with ``n0``. A delivery ends with its last frame, whether that arrives or is known to be lost.
+    Message output ``text``: a PDU a delivery with a u8vector, a line that says how it went, and the
+    metadata ``accuracy``, ``weights``, ``weights_filled``, ``frames_missing``, or ``erased`` where
+    nothing came of it. Message output ``network``: a PDU with a u8vector, the network as ONNX.
+
+    Args:
+        data: labelled images to run it on, as :func:`phydnn.datasets.load` takes them.
+        rule: of the decoder, "mmse" or "nearest".
+        limit: only the first so many images; 0 for all.
+
+    Raises:
+        InputError: there is no such rule.
+    """
+
+    def __init__(self, data: str = "digits", rule: str = "mmse", limit: int = 256) -> None:
+        gr.basic_block.__init__(self, name="network_sink", in_sig=None, out_sig=None)
+        if rule not in RULES:
+            raise InputError(f"rule must be mmse or nearest, not '{rule}'")
+        self._data, self._rule, self._limit = data, rule, limit
+        self._client: Client | None = None
+        self._images: Images | None = None
+        self._pass = 0
+        for port in ("ticket", "symbols"):
+            self.message_port_register_in(pmt.intern(port))
+            self.set_msg_handler(pmt.intern(port), getattr(self, f"_on_{port}"))
+        for port in ("text", "network"):
+            self.message_port_register_out(pmt.intern(port))
+
+    def _on_ticket(self, message: Any) -> None:
+        _, values = pdus.parts(message)
+        try:
+            if values is None or values.dtype != np.uint8:
+                raise InputError("a ticket comes as a u8vector")
+            ticket = Ticket.parse(values.tobytes(), "what came at port ticket")
+            images = load_images(self._data, "test", ticket.input_shape)
+            self._images = in_the_order_of(ticket, images.take(slice(self._limit or None)))
+            self._client = Client(ticket)
+        except InputError as error:
+            gr.logger(self.name()).error(f"no delivery: {error}.")
+
+    def _on_symbols(self, message: Any) -> None:
+        metadata, symbols = pdus.parts(message)
+        number = pdus.get(metadata, "frame_number")
+        if self._client is None or not isinstance(number, int) or number < 0:
+            return
+        frames = len(self._client.ticket.uses)
+        a_pass, place = divmod(number, frames)
+        if a_pass > self._pass:
+            self._finish()
+            self._pass = a_pass
+        n0 = pdus.get(metadata, "n0")
+        if not pdus.erased(metadata) and symbols is not None and n0 is not None:
+            self._client.take(place, symbols, n0)
+        if place == frames - 1:
+            self._finish()
+            self._pass = a_pass + 1
+
+    def _finish(self) -> None:
+        """Ends a delivery, and begins the next."""
+        client, images = self._client, self._images
+        assert client is not None and images is not None and images.y is not None
+        self._client = Client(client.ticket)
+        missing = len(client.missing)
+        if missing == len(client.ticket.uses):
+            return
+        metadata = pdus.put(pmt.make_dict(), delivery=self._pass, frames_missing=missing)
+        try:
+            model, counts = client.network(self._rule, kernel_of)
+            accuracy = float(np.mean(Network(model).classes(images.x) == images.y))
+        except (InputError, RunError) as error:
+            metadata = pdus.erase(metadata, "payload")
+            line = f"delivery {self._pass}: {error}"
+        else:
+            metadata = pdus.put(metadata, accuracy=accuracy, **counts)
+            line = (
+                f"delivery {self._pass}: {accuracy:.1%} of {len(images)} images are right, "
+                f"{counts['weights_filled']} of {counts['weights']} weights filled in"
+            )
+            vector = to_vector(np.frombuffer(model, np.uint8).copy())
+            self.message_port_pub(pmt.intern("network"), pmt.cons(metadata, vector))
+        vector = to_vector(np.frombuffer(line.encode(), np.uint8).copy())
+        self.message_port_pub(pmt.intern("text"), pmt.cons(metadata, vector))
 
 
 class _frame_collector(gr.basic_block):

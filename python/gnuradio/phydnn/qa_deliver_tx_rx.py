@@ -10,19 +10,41 @@ import math
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pmt
 
-from gnuradio import gr_unittest
+from gnuradio import blocks, gr, gr_unittest, phydnn
+from gnuradio.phydnn import pdus
 from gnuradio.phydnn.delivery import kernel_of
 from phydnn.cli import main
 from phydnn.datasets import load
 from phydnn.delivery import AirBundle, Client, Network, Shipment, Ticket, strip
+from phydnn.errors import InputError
 from phydnn.tests.delivered import bundle
 
 DIGITS = load("digits", "test")
+
+
+class _Loses(gr.basic_block):
+    """A link without noise that erases some frames."""
+
+    def __init__(self, numbers: set[int]) -> None:
+        gr.basic_block.__init__(self, name="loses", in_sig=None, out_sig=None)
+        self._numbers = numbers
+        self.message_port_register_in(pmt.intern("symbols"))
+        self.message_port_register_out(pmt.intern("symbols"))
+        self.set_msg_handler(pmt.intern("symbols"), self._pass_on)
+
+    def _pass_on(self, message: Any) -> None:
+        metadata, vector = pmt.car(message), pmt.cdr(message)
+        metadata = pdus.put(metadata, n0=0.0)
+        if pdus.get(metadata, "frame_number") in self._numbers:
+            metadata, vector = pdus.erase(metadata, "lost"), pmt.make_c32vector(0, 0)
+        self.message_port_pub(pmt.intern("symbols"), pmt.cons(metadata, vector))
 
 
 class qa_deliver_tx_rx(gr_unittest.TestCase):
@@ -152,6 +174,40 @@ class qa_deliver_tx_rx(gr_unittest.TestCase):
         self.assertEqual(status, 2)
         self.assertIn("which is not the one given", error)
         self.assertEqual(error.count("\n"), 1, error)
+
+    def test_blocks(self) -> None:
+        """Two deliveries from a network source to a network sink, the second with a lost frame."""
+        source = phydnn.network_source(self.bundle, 15.0, frame_uses=2000, passes=2, in_flight=20)
+        sink, log = phydnn.network_sink("digits"), blocks.message_debug()
+        frames = len(source.shipment.frames)
+        shorten = _Loses({2 * frames - 1})
+        top = gr.top_block()
+        top.msg_connect(source, "ticket", sink, "ticket")
+        top.msg_connect(source, "symbols", shorten, "symbols")
+        top.msg_connect(shorten, "symbols", sink, "symbols")
+        top.msg_connect(sink, "text", log, "store")
+        top.start()
+        deadline = time.monotonic() + 30
+        while log.num_messages() < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        top.stop()
+        top.wait()
+        self.assertEqual(log.num_messages(), 2)
+        whole, less = (pmt.to_python(pmt.car(log.get_message(i))) for i in range(2))
+        self.assertEqual((whole["weights_filled"], whole["frames_missing"]), (0, 0))
+        self.assertGreater(whole["accuracy"], 0.9)
+        self.assertEqual(less["frames_missing"], 1)
+        self.assertGreater(less["weights_filled"], 0)
+        line = phydnn.to_array(pmt.cdr(log.get_message(0))).tobytes().decode()
+        self.assertRegex(line, r"^delivery 0: 9\d\.\d% of 256 images are right, 0 of 7104 weights")
+
+    def test_bad_blocks(self) -> None:
+        bad: list[dict[str, Any]] = [{"snr_db": 99.0}, {"law": "mine"}, {"passes": -1}]
+        for options in bad:
+            with self.assertRaises(InputError):
+                phydnn.network_source(self.bundle, **options)
+        with self.assertRaises(InputError):
+            phydnn.network_sink(rule="ml")
 
     def test_bad_arguments(self) -> None:
         given = ("--bundle", self.bundle.path, "--data", "digits")
