@@ -148,7 +148,7 @@ def score(bundle: CsiBundle) -> list[dict[str, Any]]:
         found.append(
             {
                 "channel": channel,
-                "snr_db": round(float(-10 * np.log10(frames.n0[0])), 1),
+                "snr_db": round(float(-10 * np.log10(frames.n0[0])), 1) + 0.0,
                 "pilots": len(frames.rows),
                 "n": len(frames.ls),
                 "mse_db": {
