@@ -23,7 +23,9 @@ CIFAR10_CLASSES = (
 )  # fmt: skip
 IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 DIGITS_TEST = 360
-VALIDATION_SHARE = {"digits": 0.1, "cifar10": 0.05, "cifar100": 0.05, "images": 0.1}
+VALIDATION_SHARE = {
+    "digits": 0.1, "cifar10": 0.05, "cifar100": 0.05, "tinyimagenet": 0.05, "images": 0.1,
+}  # fmt: skip
 """What is held out of each kind's training set for validation."""
 SPLIT_SEED = 2026
 
@@ -56,9 +58,11 @@ def load(spec: str, split: Split = "test", shape: Shape | None = None) -> Images
     """Loads one split of a data set.
 
     ``digits`` is scikit-learn's (1x8x8, 360 held out for test); ``cifar10:DIR`` and
-    ``cifar100:DIR`` read the distribution's binary or python layout; ``images:DIR`` reads
-    pictures from one folder a class, or unlabelled ones from a flat folder, out of DIR/train,
-    DIR/val and DIR/test where they exist, and otherwise all of DIR as the test split.
+    ``cifar100:DIR`` read the distribution's binary or python layout; ``tinyimagenet:DIR`` reads
+    Tiny ImageNet's, whose validation set is the test split, for its own has no labels;
+    ``images:DIR`` reads pictures from one folder a class, or unlabelled ones from a flat folder,
+    out of DIR/train, DIR/val and DIR/test where they exist, and otherwise all of DIR as the test
+    split.
     The validation split is held out of the training set with a fixed seed.
 
     Args:
@@ -71,9 +75,10 @@ def load(spec: str, split: Split = "test", shape: Shape | None = None) -> Images
         InputError: the set does not exist, a file is broken, or its images have another shape.
     """
     kind, _, argument = spec.partition(":")
-    if kind not in ("digits", "cifar10", "cifar100", "images"):
+    if kind not in ("digits", "cifar10", "cifar100", "tinyimagenet", "images"):
         raise InputError(
-            f"there is no data set '{spec}': choose digits, cifar10:DIR, cifar100:DIR or images:DIR"
+            f"there is no data set '{spec}': choose digits, cifar10:DIR, cifar100:DIR, "
+            "tinyimagenet:DIR or images:DIR"
         )
     if split not in ("train", "val", "test"):
         raise InputError(f"there is no split '{split}': choose train, val or test")
@@ -85,6 +90,8 @@ def load(spec: str, split: Split = "test", shape: Shape | None = None) -> Images
         raise InputError(f"{folder} is not a folder: give {kind}: the folder of its files")
     elif kind == "images":
         images = _pictures(folder, split, shape)
+    elif kind == "tinyimagenet":
+        images = _tiny_imagenet(folder, split, shape)
     else:
         images = _cifar(folder, split, 10 if kind == "cifar10" else 100)
     images = replace(images, name=spec)
@@ -218,6 +225,34 @@ def _cifar100_classes(root: Path) -> tuple[str, ...]:
         if isinstance(found, list):
             names = [n.decode() if isinstance(n, bytes) else str(n) for n in found]
     return tuple(names) if len(names) == 100 else tuple(map(str, range(100)))
+
+
+def _tiny_imagenet(folder: Path, split: Split, shape: Shape | None) -> Images:
+    if (folder / "tiny-imagenet-200").is_dir():
+        folder = folder / "tiny-imagenet-200"
+    try:
+        names = (folder / "wnids.txt").read_text(encoding="utf-8").split()
+        notes = (folder / "val" / "val_annotations.txt").read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{folder} does not hold Tiny ImageNet: {error}") from error
+    label = {name: index for index, name in enumerate(names)}
+    if split == "test":
+        fields = [line.split("\t") for line in notes if line]
+        if not all(len(entry) > 1 and entry[1] in label for entry in fields):
+            raise InputError(f"{folder / 'val' / 'val_annotations.txt'} names unknown classes")
+        paths = [(folder / "val" / "images" / file, label[name]) for file, name, *_ in fields]
+    else:
+        folders = [(folder / "train" / name / "images", label[name]) for name in names]
+        paths = [(p, index) for part, index in folders if part.is_dir() for p in _files(part)]
+    if not paths:
+        raise InputError(f"{folder} holds no pictures of Tiny ImageNet to {split} on")
+    size = shape or (3, 64, 64)
+    x = np.empty((len(paths), *size), np.uint8)
+    for i, (path, _) in enumerate(paths):
+        x[i] = _read_picture(path, size)
+    images = Images(x, np.array([index for _, index in paths], np.int64), tuple(names), "")
+    share = VALIDATION_SHARE["tinyimagenet"]
+    return images if split == "test" else _hold_out(images, split, share)
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -145,6 +145,33 @@ def test_pictures_in_class_folders(tmp_path: Path) -> None:
         datasets.load(f"images:{tmp_path}", "test", (2, 8, 8))
 
 
+def test_tiny_imagenet(tmp_path: Path) -> None:
+    root = tmp_path / "tiny-imagenet-200"
+    names = ["n02", "n01"]
+    (root / "val" / "images").mkdir(parents=True)
+    for label, name in enumerate(names):
+        part = root / "train" / name / "images"
+        part.mkdir(parents=True)
+        for i in range(10):
+            save_picture(part / f"{name}_{i}.JPEG", "L" if i == 3 else "RGB", (64, 64), 50 * label)
+    (root / "wnids.txt").write_text("\n".join(names), encoding="utf-8")
+    save_picture(root / "val" / "images" / "val_0.JPEG", "RGB", (64, 64), 50)
+    notes = root / "val" / "val_annotations.txt"
+    notes.write_text("val_0.JPEG\tn01\t0\t0\t9\t9\n", encoding="utf-8")
+    spec = f"tinyimagenet:{tmp_path}"
+    train, val, test = (datasets.load(spec, split) for split in ("train", "val", "test"))
+    assert (len(train), len(val), len(test)) == (19, 1, 1)
+    assert train.x.shape[1:] == (3, 64, 64) and train.classes == tuple(names)
+    assert train.y is not None and test.y is not None and test.y.tolist() == [1]
+    assert (abs(train.x.mean((1, 2, 3)) - 50 * train.y) < 3).all()
+    notes.write_text("val_0.JPEG\tn09\n", encoding="utf-8")
+    with pytest.raises(InputError, match="names unknown classes"):
+        datasets.load(spec, "test")
+    (root / "wnids.txt").unlink()
+    with pytest.raises(InputError, match="does not hold Tiny ImageNet"):
+        datasets.load(spec, "train")
+
+
 def test_flat_pictures_have_no_labels(tmp_path: Path) -> None:
     save_picture(tmp_path / "b.png", "RGB", (8, 8), 2)
     save_picture(tmp_path / "a.png", "RGB", (8, 8), 1)
