@@ -18,7 +18,6 @@ import pmt
 from numpy.typing import NDArray
 
 from gnuradio import gr
-from phydnn.datasets import Images
 from phydnn.datasets import load as load_images
 from phydnn.delivery import FRAME_USES, AirBundle, Client, Network, Shipment, Ticket
 from phydnn.errors import InputError, RunError
@@ -127,21 +126,26 @@ class network_sink(gr.basic_block):
     nothing came of it. Message output ``network``: a PDU with a u8vector, the network as ONNX.
 
     Args:
-        data: labelled images to run it on, as :func:`phydnn.datasets.load` takes them.
+        data: labelled images to run it on, as :func:`phydnn.datasets.load` takes them, of the size
+            that the network takes.
         rule: of the decoder, "mmse" or "nearest".
         limit: only the first so many images; 0 for all.
 
     Raises:
-        InputError: there is no such rule.
+        InputError: there is no such rule, or the data set is broken or has no labels.
     """
 
     def __init__(self, data: str = "digits", rule: str = "mmse", limit: int = 256) -> None:
         gr.basic_block.__init__(self, name="network_sink", in_sig=None, out_sig=None)
         if rule not in RULES:
             raise InputError(f"rule must be mmse or nearest, not '{rule}'")
-        self._data, self._rule, self._limit = data, rule, limit
+        # Now, since frames would pile up while a handler reads files.
+        self._given = load_images(data, "test").take(slice(limit or None))
+        if self._given.y is None:
+            raise InputError(f"'{data}' has no labels to measure an accuracy with")
+        self._rule = rule
         self._client: Client | None = None
-        self._images: Images | None = None
+        self._images = self._given
         self._pass = 0
         for port in ("ticket", "symbols"):
             self.message_port_register_in(pmt.intern(port))
@@ -155,8 +159,7 @@ class network_sink(gr.basic_block):
             if values is None or values.dtype != np.uint8:
                 raise InputError("a ticket comes as a u8vector")
             ticket = Ticket.parse(values.tobytes(), "what came at port ticket")
-            images = load_images(self._data, "test", ticket.input_shape)
-            self._images = in_the_order_of(ticket, images.take(slice(self._limit or None)))
+            self._images = in_the_order_of(ticket, self._given)
             self._client = Client(ticket)
         except InputError as error:
             gr.logger(self.name()).error(f"no delivery: {error}.")
@@ -181,7 +184,7 @@ class network_sink(gr.basic_block):
     def _finish(self) -> None:
         """Ends a delivery, and begins the next."""
         client, images = self._client, self._images
-        assert client is not None and images is not None and images.y is not None
+        assert client is not None and images.y is not None
         self._client = Client(client.ticket)
         missing = len(client.missing)
         if missing == len(client.ticket.uses):
