@@ -1,21 +1,27 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 the gr-phydnn authors
-"""Images per second through everything in one process, against the two graphs alone."""
+"""Images per second through everything in one process, and what the CSI denoisers keep up with."""
 
 from __future__ import annotations
 
 import time
 
 import numpy as np
+import pmt
 
+from gnuradio import blocks, gr
+from gnuradio.phydnn import csi_denoiser, pdus, to_vector
 from gnuradio.phydnn.bench import Figure, Report, Track
 from gnuradio.phydnn.link import run_link
+from phydnn import csi
 from phydnn.bundle import Bundle, find, open_session
 from phydnn.datasets import Images
 from phydnn.errors import InputError, RunError
+from phydnn.waveform import frame_samples
 
 BUNDLES = ("phydnn-resnet20-cifar10-1024x16", "phydnn-resnet20-digits")
 BATCH = 64
+DENOISERS = "csi-adnet"
 
 
 def measure(quick: bool, track: Track) -> Report:
@@ -51,7 +57,62 @@ def measure(quick: bool, track: Track) -> Report:
             "head and tail alone": alone,
             "with the radio": linked,
         }
+    if is_there(DENOISERS):
+        for name, network, uses, bar in (
+            ("denoiser", "wiener", 65536, 5.0),
+            ("denoiser_short_frames", "wiener", 1024, None),
+            ("denoiser_adnet", "adnet", 65536, None),
+        ):
+            found = [
+                denoised(network, uses, 10 if quick else 40)
+                for _ in track(range(3), f"denoiser, {network}")
+            ]
+            note = f"{network}, frames of {uses} uses, processor time, one thread"
+            rate = float(np.median(found)) / 1e6
+            report.figures.append(Figure(f"{name}_msps_per_core", rate, "MS/s", bar, note=note))
     return report
+
+
+def denoised(network: str, uses: int, count: int) -> float:
+    """Received samples for each second of processor time that the block csi_denoiser takes.
+
+    Raises:
+        RunError: it refined fewer frames than it was given.
+    """
+    paths = csi.Paths.of(csi.tdl("tdl-c", 1e-7))
+    frames = csi.simulate([paths], np.array([8.0]), uses, np.random.default_rng(1))
+    metadata = pdus.put(
+        pmt.make_dict(),
+        uses=uses,
+        csi=to_vector(frames.ls[0]),
+        csi_n0=float(frames.n0_estimate[0]),
+        snr_db=8.0,
+    )
+    message = pmt.cons(metadata, to_vector(np.zeros(uses, np.complex64)))
+    block, top = csi_denoiser(DENOISERS, network=network), gr.top_block()
+    top.msg_connect((block, "csi"), (blocks.message_debug(), "store"))
+    top.start()
+    port, post = pmt.intern("grid"), block.to_basic_block()._post
+    try:
+        post(port, message)  # warms up
+        _until(block, 1)
+        started = time.process_time()
+        for _ in range(count):
+            post(port, message)
+        _until(block, count + 1)
+        seconds = time.process_time() - started
+    finally:
+        top.stop()
+        top.wait()
+    return count * frame_samples(uses) / seconds
+
+
+def _until(block: csi_denoiser, frames: int) -> None:
+    deadline = time.monotonic() + 60
+    while block.frames() < frames:
+        if time.monotonic() > deadline or block.dropped():
+            raise RunError("the denoiser refined fewer frames than it was given")
+        time.sleep(1e-3)
 
 
 def is_there(name: str) -> bool:
