@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -31,6 +32,8 @@ SNR_DB = (0.0, 6.0, 12.0, 18.0)
 CHANNEL = "rician:2"
 SCORED = 1000
 """Sentences of the test split that an exported bundle is scored on."""
+FOLDERS = re.compile(r"(?<![\w.~])/(?:[^\s/]+/)+")
+"""Of absolute paths: a bundle names the files that it was made from, not where they lay."""
 STORED_SIZE = 1024
 """Weights from which a matrix is stored as integers."""
 
@@ -169,6 +172,7 @@ def export_task(
                 "epochs": config.epochs,
                 "sentences": config.sentences,
                 **made,
+                "command": FOLDERS.sub("", made["command"]),
             },
             "compression": _compression(task, net, Path(scratch) / "weights"),
             "opset": OPSET,
