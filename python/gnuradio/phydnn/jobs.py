@@ -54,7 +54,10 @@ def load(bundle: str, data: str, limit: int = 0, batch: int = 64, decision: str 
         lines = load_text(data)
         return Reading(loaded, lines[:limit] if limit else lines, data, batch, decision)
     if not isinstance(loaded, Bundle):
-        raise InputError(f"bundle {loaded.name} is of system {loaded.SYSTEM}, which is no job yet")
+        raise InputError(
+            f"bundle {loaded.name} is of system {loaded.SYSTEM}, which this command cannot run"
+            + (": phydnn deliver does" if loaded.SYSTEM == "airnet" else "")
+        )
     images = load_images(data, "test", loaded.input_shape)
     return Classification(loaded, images.take(slice(limit)) if limit else images, batch, decision)
 

@@ -209,6 +209,13 @@ class qa_deliver_tx_rx(gr_unittest.TestCase):
         with self.assertRaises(InputError):
             phydnn.network_sink(rule="ml")
 
+    def test_run_names_deliver(self) -> None:
+        error = io.StringIO()
+        with contextlib.redirect_stderr(error):
+            status = main(["run", "--bundle", str(self.bundle.path), "--data", "digits"])
+        self.assertEqual(status, 2)
+        self.assertIn("which this command cannot run: phydnn deliver does", error.getvalue())
+
     def test_bad_arguments(self) -> None:
         given = ("--bundle", self.bundle.path, "--data", "digits")
         for arguments, sentence in (
