@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from phydnn.experiments import Point, Row, Settings, semantic
+from phydnn.experiments import Point, Row, Settings, digital_text, semantic
 
 TITLE = "Fig. 9: BLEU over Es/N0, Rayleigh fading, by CSI"
 SOURCE = semantic.SOURCE.format(
@@ -32,10 +32,12 @@ def points(settings: Settings) -> list[Point]:
         for scheme, csi in SCHEMES.items()
         if csi != "none" or blind
         for snr_db in semantic.snrs(settings)
-    ]
+    ] + digital_text.points(settings, CHANNEL)
 
 
 def measure(point: Point, folder: Path) -> list[Row]:
+    if "code" in point:
+        return [digital_text.of_digital(point, folder)]
     return [semantic.of_text(point, folder)]
 
 
