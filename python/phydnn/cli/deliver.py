@@ -225,10 +225,14 @@ def _carry(
             if state is not None and "rx" in options["ends"]:
                 client.save(state)
             if stop.is_set() or len(sent) < len(numbers):
-                where = f" from {state}" if state else ": give --state FILE to keep what came"
+                how = (
+                    f"the same command goes on from {state}"
+                    if state
+                    else "give --state FILE to go on from what came"
+                )
                 raise RunError(
                     f"the delivery was cut off, {len(client.missing)} of {total} frames are "
-                    f"missing: the same command goes on{where}"
+                    f"missing: {how}"
                 )
             if not both or (repeat := _repeat(client)) is None:
                 break
