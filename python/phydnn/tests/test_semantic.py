@@ -14,12 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phydnn import bundle as bundles
-from phydnn import channel, compression, text, train
+from phydnn import channel, compression, experiments, text, train
 from phydnn.bundle import BundleError
 from phydnn.cli import main
 from phydnn.decoding import TextCodec
 from phydnn.errors import InputError
 from phydnn.evaluate_text import simulate, sweep
+from phydnn.experiments import semantic
 from phydnn.export_text import export_text, rounded
 from phydnn.semantic import MODES, Shape, Transceiver, convey
 from phydnn.tests.sentences import LINES
@@ -426,3 +427,24 @@ def test_eval_by_command(bundle: TextBundle, data: str, tmp_path: Path) -> None:
     found = json.loads(result.read_text())
     assert found["snr_db"] == [0, 12] and len(found["bleu"][1]) == 4 and found["n"] == 5
     assert main(["eval", *given, "--csi", "best"]) == 2
+
+
+def test_an_experiment_trains_once_for_all_its_points(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(semantic, "QUICK", semantic.QUICK | {"epochs": 1, "sentences": 60})
+    monkeypatch.setattr(semantic, "TUNED", semantic.TUNED | {"epochs": 1})
+    experiment = experiments.load("ldeepsc_table3")
+    asked = experiments.Settings(
+        quick=True, folder=tmp_path / experiment.name, options=experiment.options
+    )
+    rows = experiments.run(experiment, asked, tmp_path / "table3.json")["rows"]
+    assert [(row["sparsity"], row["weight_bits"], row["tuned"]) for row in rows] == [
+        (0, 32, False),
+        (0.6, 8, False),
+        (0.6, 8, True),
+    ]
+    assert rows[1]["bytes"] < rows[0]["bytes"] / 3
+    assert rows[1]["psi"] == pytest.approx(10, rel=0.01)
+    assert all(len(row["bleu"]) == 4 and row["n"] == 40 for row in rows)
+    assert len(list((tmp_path / "transceivers").glob("*/deepsc"))) == 1
