@@ -83,13 +83,13 @@ def _rise(
     with torch.no_grad():
         weights = {name: weight.detach() for name, weight in pruning.weights(network).items()}
         parts = list(zip(x.split(256), y.split(256), strict=True))
+        clean = [float(_loss(network, {}, images, labels)) for images, labels in parts]
         for name, weight in weights.items():
             rise = 0.0
             for draw in range(draws):
                 images, labels = parts[draw % len(parts)]
                 noisy = airnet.inject({name: weight}, n0, generator)
-                rise += float(_loss(network, noisy, images, labels))
-                rise -= float(_loss(network, {}, images, labels))
+                rise += float(_loss(network, noisy, images, labels)) - clean[draw % len(parts)]
             found[name] = rise / draws / n0
     return found
 

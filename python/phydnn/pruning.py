@@ -9,6 +9,7 @@ pruned network is a smaller one of the same kind, and runs as it is.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -253,7 +254,8 @@ def prune(
     learning = network.training
     free = [space for space in spaces(network.eval(), image) if not space.fixed]
     network.train(learning)
-    floor = _count_with(network, free, [2] * len(free))
+    layers = _layers(network, free)
+    floor = _count(layers, [2] * len(free))
     if budget < floor:
         raise InputError(
             f"a budget of {budget} weights is too small for this network, whose smallest form "
@@ -261,11 +263,11 @@ def prune(
         )
     sizes = [space.size for space in free]
     lowest = [max(2, int(size * (1 - 2 * share))) for size in sizes]
-    left, most = _count_with(network, free, sizes), max(1, int(share * sum(sizes)))
+    left, most = _count(layers, sizes), max(1, int(share * sum(sizes)))
     order = []
     for i, space in enumerate(free):
         without = [size - (j == i) for j, size in enumerate(sizes)]
-        saved = left - _count_with(network, free, without)
+        saved = left - _count(layers, without)
         scores = _scores(network, space) / saved
         order += [(score, i, channel) for channel, score in enumerate(scores.tolist())]
     removed: list[list[int]] = [[] for _ in free]
@@ -277,7 +279,7 @@ def prune(
         sizes[i] -= 1
         most -= 1
         removed[i].append(channel)
-        left = _count_with(network, free, sizes)
+        left = _count(layers, sizes)
     for space, channels in zip(free, removed, strict=True):
         if channels:
             _remove(network, space, set(channels), optimizer)
@@ -296,22 +298,33 @@ def _scores(network: nn.Module, space: Space) -> Tensor:
     return torch.stack(norms).mean(0)
 
 
-def _count_with(network: nn.Module, free: list[Space], sizes: list[int]) -> int:
-    """:func:`count` if the spaces had other sizes."""
-    made: dict[str, int] = {}
-    taken: dict[str, int] = {}
-    for space, size in zip(free, sizes, strict=True):
+Layer = tuple[int, int, int, int, int]
+"""Of a layer's weights: which space they make and how often, which they take and how often (-1 and
+the size itself where that is fixed), and what else multiplies."""
+
+
+def _layers(network: nn.Module, free: list[Space]) -> list[Layer]:
+    made: dict[str, tuple[int, int]] = {}
+    taken: dict[str, tuple[int, int]] = {}
+    for i, space in enumerate(free):
         for slot in space.slots:
-            (made if slot.makes else taken)[slot.module] = size * slot.repeats
-    total = 0
+            (made if slot.makes else taken)[slot.module] = (i, slot.repeats)
+    found = []
     for name, weight in weights(network).items():
         layer = name.removesuffix(".weight")
         outputs, inputs, *kernel = weight.shape
-        product = made.get(layer, outputs) * taken.get(layer, inputs)
-        for side in kernel:
-            product *= side
-        total += product
-    return total
+        given, needed = made.get(layer, (-1, outputs)), taken.get(layer, (-1, inputs))
+        found.append((*given, *needed, math.prod(kernel)))
+    return found
+
+
+def _count(layers: list[Layer], sizes: list[int]) -> int:
+    """:func:`count` for spaces of these sizes."""
+    sizes = [*sizes, 1]  # What index -1 finds.
+    return sum(
+        sizes[made] * outputs * sizes[taken] * inputs * kernel
+        for made, outputs, taken, inputs, kernel in layers
+    )
 
 
 def _remove(
