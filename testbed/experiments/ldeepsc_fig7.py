@@ -22,9 +22,10 @@ OPTIONS: dict[str, Any] = {
     "bundle": "csi-adnet",
     "classifier": "",
     "frames": 200,
+    "images": 0,
     "seed": 1,
 }
-SNR_DB = (-5.0, 0.0, 5.0, 10.0, 15.0, 20.0, 25.0)
+SNR_DB = (0.0, 5.0, 10.0, 20.0)
 USES = (65536, 1024)
 QUICK_CHANNELS = ("flat Rayleigh", "TDL-C 100 ns")
 DATA = {"digits": "phydnn-resnet20-digits", "cifar10": "phydnn-resnet20-cifar10-1024x16"}
@@ -61,7 +62,7 @@ def points(settings: Settings) -> list[Point]:
             "classifier": classifier,
             "channel": "TDL-C 100 ns",
             "snr_db": 8.0,
-            "limit": LIMIT if settings.quick else 0,
+            "limit": LIMIT if settings.quick else int(options["images"]),
             **named,
         }
     )
