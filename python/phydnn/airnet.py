@@ -104,14 +104,15 @@ class Plain:
     power: Mapping[str, float] = field(default_factory=dict)
     shrink: bool = True
 
+    def tau(self, name: str) -> float:
+        """The noise's power on a layer's weights over theirs."""
+        return self.n0 * self.power.get(name, 1.0)
+
     def __call__(self, weights: Weights) -> Weights:
         received = inject(weights, self.n0, self.generator, self.power)
         if not self.shrink:
             return received
-        return {
-            name: weight / (1 + self.n0 * self.power.get(name, 1.0))
-            for name, weight in received.items()
-        }
+        return {name: weight / (1 + self.tau(name)) for name, weight in received.items()}
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,8 @@ class Delivered(nn.Module):
     Attributes:
         means: of the inputs, float32 [inputs]; ``scale``, ``shift``: float32 [outputs].
         normalised: whether ``scale`` stands for a normalisation; it is 1 otherwise.
+        tau: noise power over the weights' that ``scale`` is for; ``ratio``: how much of what the
+            layer gives, unshrunk, is the noise's for each unit of that.
     """
 
     cover: Tensor
@@ -172,6 +175,7 @@ class Delivered(nn.Module):
     def __init__(self, layer: nn.Conv2d | nn.Linear, cover: Tensor) -> None:
         super().__init__()
         self.normalised = False
+        self.tau, self.ratio = 0.0, 0.0
         self.layer = copy.deepcopy(layer)
         self.layer.bias = None
         inputs = layer.in_channels if isinstance(layer, nn.Conv2d) else layer.in_features
@@ -179,6 +183,17 @@ class Delivered(nn.Module):
         self.register_buffer("means", torch.zeros(inputs))
         self.register_buffer("scale", torch.ones(len(layer.weight)))
         self.register_buffer("shift", torch.zeros(len(layer.weight)))
+
+    def factor(self, tau: float) -> float:
+        """By what to multiply weights that have met other noise than ``scale`` is for.
+
+        They come shrunk by 1 / (1 + tau), and what the layer gives of them has another variance;
+        over many layers either would add up.
+        """
+        if not self.normalised:
+            return 1.0
+        share = max(0.1, 1 + (tau - self.tau) * self.ratio)
+        return (1 + tau) / (1 + self.tau) / math.sqrt(share)
 
     def forward(self, x: Tensor) -> Tensor:
         layer = self.layer
@@ -224,14 +239,16 @@ def deploy(network: nn.Module, images: Images, send: Send, draws: int = 16) -> n
                 means = before.mean(axes)
                 off = _off(layer, received[f"{name}.weight"], means, covers[name])
                 given = after.mean(axes)
-                found = [means, given, given - off, after.var(axes, unbiased=False)]
+                spread = (before.var(axes, unbiased=False)[:, None] * covers[name].flatten()).sum()
+                spread = spread / _groups(layer)
+                found = [means, given, given - off, after.var(axes, unbiased=False), spread]
                 if name in sums:
                     found = [total + part for total, part in zip(sums[name], found, strict=True)]
                 sums[name] = found
     client = network.eval()
     with torch.no_grad():
         for name, totals in sums.items():
-            means, given, rest, variance = (total / draws for total in totals)
+            means, given, rest, variance, spread = (total / draws for total in totals)
             layer = client.get_submodule(name)
             assert isinstance(layer, (nn.Conv2d, nn.Linear))
             delivered = Delivered(layer, covers[name])
@@ -243,6 +260,9 @@ def deploy(network: nn.Module, images: Images, send: Send, draws: int = 16) -> n
                 scale = normalisation.weight / (variance + normalisation.eps).sqrt()
                 delivered.scale.copy_(scale)
                 delivered.normalised = True
+                delivered.tau = _tau(send, f"{name}.weight")
+                noise = float(rms(layer.weight).square() * spread)
+                delivered.ratio = noise / float(variance.mean()) / (1 + delivered.tau) ** 2
                 delivered.shift.copy_(normalisation.bias - scale * rest)
                 client.set_submodule(followed[name], nn.Identity())
             client.set_submodule(name, delivered)
@@ -327,8 +347,20 @@ def receive(client: nn.Module, send: Send) -> nn.Module:
     there = weights_of(arrived)
     with torch.no_grad():
         for name, weight in send(weights_of(client)).items():
-            there[name].copy_(weight)
+            layer = arrived.get_submodule(name.removesuffix(".weight"))
+            assert isinstance(layer, Delivered)
+            there[name].copy_(weight * layer.factor(_tau(send, name, layer.tau)))
     return arrived
+
+
+def _tau(send: Send, name: str, usual: float = 0.0) -> float:
+    """The noise's power on a layer in the last delivery, of deliveries that tell it."""
+    found: Callable[[str], float] | None = getattr(send, "tau", None)
+    return usual if found is None else found(name)
+
+
+def _groups(layer: nn.Module) -> int:
+    return layer.groups if isinstance(layer, nn.Conv2d) else 1
 
 
 def weights_of(client: nn.Module) -> Weights:
@@ -378,11 +410,11 @@ def over_deliveries(shares: Sequence[float], n: int) -> Figures:
 def side_bytes(client: nn.Module) -> int:
     """The protected side information of a deployed network: structure and :class:`Delivered`.
 
-    Numbers are float16; a layer's shape takes two 16-bit numbers, and its weights' root mean
-    square one.
+    Numbers are float16; a layer's shape takes two 16-bit numbers, its weights' root mean square,
+    ``tau`` and ``ratio`` one each.
     """
     layers = [module for module in client.modules() if isinstance(module, Delivered)]
-    numbers = [3 + len(m.means) + len(m.shift) + len(m.scale) * m.normalised for m in layers]
+    numbers = [5 + len(m.means) + len(m.shift) + len(m.scale) * m.normalised for m in layers]
     return 2 * sum(numbers)
 
 

@@ -221,6 +221,7 @@ class Faded:
         self, snr_db: float, generator: torch.Generator, power: Mapping[str, float]
     ) -> None:
         self._snr_db, self._generator, self._power = snr_db, generator, power
+        self._last = plain(snr_db, generator, power)
 
     def fade(self) -> float:
         """One fade's Es/N0 in dB."""
@@ -230,7 +231,12 @@ class Faded:
         return self._snr_db + 10 * math.log10(-math.log(1 - drawn) + 1e-12)
 
     def __call__(self, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        return plain(self.fade(), self._generator, self._power)(weights)
+        self._last = plain(self.fade(), self._generator, self._power)
+        return self._last(weights)
+
+    def tau(self, name: str) -> float:
+        """Of the last delivery; see :class:`phydnn.airnet.Plain`."""
+        return self._last.tau(name)
 
 
 def plain(snr_db: float, generator: torch.Generator, power: Mapping[str, float]) -> Plain:

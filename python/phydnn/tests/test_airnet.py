@@ -224,7 +224,7 @@ def test_without_noise_the_client_runs_the_network_that_was_trained(
     assert sent.keys() == pruning.weights(network).keys()
     channels = sum(w.shape[1] + w.shape[0] for w in sent.values())
     normalised = sum(len(w) for name, w in sent.items() if name != "fc.weight")
-    assert airnet.side_bytes(client) == 2 * (channels + normalised + 3 * len(sent))
+    assert airnet.side_bytes(client) == 2 * (channels + normalised + 5 * len(sent))
 
 
 def test_the_client_makes_up_for_noise(backbone: Path, digits: Images) -> None:
