@@ -391,7 +391,9 @@ def measure(client: nn.Module, images: Images, send: Send, deliveries: int = 20)
     for part in range(deliveries):
         arrived = receive(client, send)
         for name, weight in weights_of(arrived).items():
-            original = sent[name]
+            original, layer = sent[name], arrived.get_submodule(name.removesuffix(".weight"))
+            assert isinstance(layer, Delivered)
+            weight = weight / layer.factor(_tau(send, name, layer.tau))
             errors += float((weight - original).square().sum() / original.square().mean())
             powers += weight.numel()
         shares.append(accuracy(arrived, images.take(slice(part, None, deliveries))))
