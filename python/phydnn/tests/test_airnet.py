@@ -264,6 +264,27 @@ def _average(module: airnet.Delivered, sent: airnet.Delivered) -> None:
     module.means.zero_()
 
 
+def test_a_client_keeps_a_layers_variance_in_other_noise_than_expected(
+    backbone: Path, digits: Images
+) -> None:
+    generator = torch.Generator().manual_seed(1)
+    expected = airnet.Plain(0.1, generator)
+    client = airnet.deploy(train.load_backbone(backbone), digits, expected, draws=8)
+    x = torch.from_numpy(digits.x)
+
+    def variance(send: airnet.Plain) -> float:
+        found = []
+        for _ in range(40):
+            arrived = airnet.receive(client, send)
+            first, normalize = (arrived.get_submodule(n) for n in ("features.0", "normalize"))
+            found.append(float(first(normalize(x)).var((0, 2, 3)).mean()))
+        return float(np.mean(found))
+
+    usual = variance(expected)
+    for n0 in (0.01, 0.5):
+        assert variance(airnet.Plain(n0, generator)) == pytest.approx(usual, rel=0.12)
+
+
 def test_measured_accuracy_without_noise_is_the_clients(backbone: Path, digits: Images) -> None:
     client = airnet.deploy(train.load_backbone(backbone), digits, lambda w: w, draws=1)
     found = airnet.measure(client, digits, lambda weights: weights, deliveries=8)
