@@ -35,6 +35,8 @@ FINE = 4
 """Points a sample on the grid of delays on which a frame's statistics are read."""
 SHIFTS = 128
 """Points on its grid of Doppler shifts, which spans what DMRS at their spacing can tell apart."""
+LONGEST_FRAME = 12
+"""DMRS of the longest frames that the networks are trained on."""
 SINUSOIDS = 16
 """Of each path with Doppler."""
 CFO_HZ_0DB = 240.0
@@ -470,12 +472,18 @@ def refine(
 ) -> NDArray[np.complex64]:
     """One frame's estimates, refined by a graph of a bundle: complex64 [DMRS, subcarriers].
 
+    A frame of more DMRS than the networks were trained on is taken in parts.
+
     Args:
         session: of ONNX Runtime, of one of :data:`GRAPHS`.
         ls: least-squares estimates, complex64 [DMRS, subcarriers].
         n0: noise variance.
         rows: of the DMRS in the resource grid, float32 [DMRS].
     """
+    if len(rows) > LONGEST_FRAME:
+        parts = np.array_split(np.arange(len(rows)), -(-len(rows) // LONGEST_FRAME))
+        return np.concatenate([refine(session, ls[part], n0, rows[part]) for part in parts])
+    rows = rows - rows[0]
     feed = {"ls": as_parts(ls)[None], "n0": np.array([n0], np.float32), "rows": rows[None]}
     answers = session.run(None, {node.name: feed[node.name] for node in session.get_inputs()})
     if len(answers) > 1:

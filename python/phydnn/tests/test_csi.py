@@ -148,6 +148,17 @@ def test_networks_take_any_number_of_pilots_and_no_signal() -> None:
                 torch.testing.assert_close(again, 3 * refined, rtol=1e-2, atol=1e-2)
 
 
+def test_longer_frames_are_taken_in_parts() -> None:
+    session = open_session(csi.CsiBundle.load("csi-adnet").graph_path("wiener"), threads=1)
+    found = frames(TDL_C, 10.0, 2, 150_000)
+    rows = found.rows
+    assert len(rows) == 25
+    for ls, n0 in zip(found.ls, found.n0_estimate, strict=True):
+        whole = csi.refine(session, ls, float(n0), rows)
+        last = csi.refine(session, ls[17:], float(n0), rows[17:])
+        np.testing.assert_allclose(whole[17:], last, atol=1e-5)
+
+
 @pytest.fixture(scope="module")
 def tiny_csi(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of both networks after a few steps each."""
@@ -208,7 +219,7 @@ def test_shipped_bundle_is_never_worse_than_least_squares_and_near_the_best() ->
     slow = open_session(bundle.graph_path("adnet"), threads=1)
     for paths in (FLAT, TDL_C, csi.Paths.of(csi.tdl("tdl-a", 3e-7, 100.0))):
         for snr_db in (0.0, 10.0, 25.0):
-            found = frames(paths, snr_db, 20, 30_000)
+            found = frames(paths, snr_db, 20, 32_768)
             refined, other = (
                 np.stack(
                     [

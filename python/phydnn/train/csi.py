@@ -19,9 +19,10 @@ from phydnn.denoisers import NETWORKS
 from phydnn.errors import InputError
 from phydnn.train.config import FitConfig
 from phydnn.train.engine import BaseTask, fit
+from phydnn.waveform import USED
 
-USES = (1, 8000, 16384, 32768, 65536)
-"""Channel uses of a frame in training, which have 2, 3, 4, 7 and 12 DMRS."""
+USES = (1, 65536)
+"""Channel uses of a frame in training, from 2 to 12 DMRS; as many frames are short as are long."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -108,7 +109,7 @@ class CsiTask(BaseTask):
                     csi.simulate(
                         [draw_paths(rng) for _ in range(config.batch)],
                         rng.uniform(config.snr_low, config.snr_high, config.batch),
-                        int(rng.choice(USES)),
+                        int(np.exp(rng.uniform(*np.log(np.maximum(USES, USED))))),
                         rng,
                         synchronised=bool(rng.random() < 0.7),
                     )
