@@ -191,7 +191,7 @@ def test_export(tiny_csi: Path, tmp_path: Path) -> None:
             got = csi.refine(session, ls, float(golden["n0"][i]), golden["rows"][i])
             np.testing.assert_allclose(csi.as_parts(got), golden[key][i], atol=2e-3)
     rows = bundle.meta["metrics"]["simulated"]
-    assert {row["pilots"] for row in rows} == {2, 7} and (bundle.path / "README.md").is_file()
+    assert {row["pilots"] for row in rows} == {2, 6} and (bundle.path / "README.md").is_file()
     (tiny_csi / "adnet").rename(tiny_csi / "away")
     try:
         with pytest.raises(InputError, match=r"adnet.best\.safetensors is missing: train it"):

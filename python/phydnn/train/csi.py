@@ -149,7 +149,7 @@ def validation(count: int = 32) -> list[tuple[str, csi.Frames]]:
             "tdl-c_100ns_100Hz": csi.tdl("tdl-c", 100e-9, 100.0),
         }.items()
         for snr_db in (0.0, 10.0)
-        for uses in (1024, 32768)
+        for uses in (1024, 30_000)
     ]
 
 
