@@ -8,11 +8,15 @@ import dataclasses
 import json
 import math
 import zlib
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from phydnn.bundle import BundleError
 from phydnn.bundle import load as load_bundle
@@ -39,17 +43,17 @@ DIGITS = load("digits", "test")
 
 
 @pytest.fixture(scope="module")
-def air(tmp_path_factory):
+def air(tmp_path_factory: pytest.TempPathFactory) -> AirBundle:
     return bundle(tmp_path_factory.mktemp("models") / "airnet-digits", seeds=(1, 1))
 
 
-def noisy(symbols, snr_db, seed=0):
+def noisy(symbols: NDArray[Any], snr_db: float, seed: int = 0) -> NDArray[Any]:
     noise = np.random.default_rng(seed).standard_normal((symbols.size, 2)).view(complex)
     noise = noise.reshape(symbols.shape) * math.sqrt(10 ** (-snr_db / 10) / 2)
     return (symbols + noise).astype(np.complex64)
 
 
-def delivered(shipment, snr_db, lost=()):
+def delivered(shipment: Shipment, snr_db: float, lost: Collection[int] = ()) -> Client:
     client = Client(shipment.ticket)
     for number, frame in enumerate(shipment.frames):
         if number not in lost:
@@ -58,11 +62,11 @@ def delivered(shipment, snr_db, lost=()):
     return client
 
 
-def accuracy(network):
+def accuracy(network: bytes) -> float:
     return float(np.mean(Network(network).classes(DIGITS.x) == DIGITS.y))
 
 
-def test_a_graph_and_its_tensors_come_apart_and_together():
+def test_a_graph_and_its_tensors_come_apart_and_together() -> None:
     whole = model(trained())
     skeleton, tensors = strip(whole)
     assert len(skeleton) < 1000
@@ -76,7 +80,7 @@ def test_a_graph_and_its_tensors_come_apart_and_together():
 
 @settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=200), st.integers(0, 400), st.integers(0, 255))
-def test_broken_graphs_are_refused_in_a_sentence(junk, at, value):
+def test_broken_graphs_are_refused_in_a_sentence(junk: bytes, at: int, value: int) -> None:
     whole = bytearray(model(trained()))
     whole[at] = value
     for data in (junk, bytes(whole)):
@@ -89,13 +93,13 @@ def test_broken_graphs_are_refused_in_a_sentence(junk, at, value):
 
 @settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=200))
-def test_broken_side_information_is_refused(junk):
+def test_broken_side_information_is_refused(junk: bytes) -> None:
     for data in (junk, zlib.compress(b"AIR1" + junk)):
         with pytest.raises(InputError):
             unpack_side(data)
 
 
-def test_bundle_holds_what_was_exported(air, tmp_path):
+def test_bundle_holds_what_was_exported(air: AirBundle, tmp_path: Path) -> None:
     assert isinstance(load_bundle(air.path), AirBundle)
     assert air.weights == tuple(WEIGHTS)
     assert accuracy(fill(air.skeleton, air.tensors(7.0))) > 0.9
@@ -110,23 +114,33 @@ def test_bundle_holds_what_was_exported(air, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"networks": [model({**trained(), "out.weight": np.zeros((96, 10), np.float32)})]},
-         "'out.weight' are all zero"),
-        ({"networks": [model({**trained(), "out.weight": np.full((96, 10), np.nan, np.float32)})]},
-         "'out.weight' hold NaN"),
+        (
+            {"networks": [model({**trained(), "out.weight": np.zeros((96, 10), np.float32)})]},
+            "'out.weight' are all zero",
+        ),
+        (
+            {
+                "networks": [
+                    model({**trained(), "out.weight": np.full((96, 10), np.nan, np.float32)})
+                ]
+            },
+            "'out.weight' hold NaN",
+        ),
         ({"weights": ["conv"]}, "no weights 'conv'"),
         ({"networks": [b"no graph"]}, "no ONNX graph"),
         ({"boundaries": [0.0, 1.0]}, "each network needs the Es/N0"),
         ({"allocations": [{"snr_db": 0, "layers": []}]}, "0 layers are coded, but 2 cross"),
     ],
-)  # fmt: skip
-def test_bad_networks_are_refused_in_a_sentence(tmp_path, options, message):
+)
+def test_bad_networks_are_refused_in_a_sentence(
+    tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
     with pytest.raises(InputError, match=message):
         bundle(tmp_path / "bad", **options)
     assert not (tmp_path / "bad").exists()
 
 
-def test_networks_of_another_structure_are_refused(tmp_path):
+def test_networks_of_another_structure_are_refused(tmp_path: Path) -> None:
     small = {**trained(), "out.bias": np.zeros((1, 10), np.float32)}
     with pytest.raises(InputError, match="one structure"):
         bundle(
@@ -136,7 +150,7 @@ def test_networks_of_another_structure_are_refused(tmp_path):
         )
 
 
-def test_a_damaged_bundle_is_refused(tmp_path):
+def test_a_damaged_bundle_is_refused(tmp_path: Path) -> None:
     made = bundle(tmp_path / "one")
     meta = json.loads((made.path / "bundle.json").read_text())
     meta["delivery"]["weights"][0] = "gone"
@@ -146,7 +160,7 @@ def test_a_damaged_bundle_is_refused(tmp_path):
     assert META["task"] == meta["task"]
 
 
-def test_side_information_survives_where_it_should():
+def test_side_information_survives_where_it_should() -> None:
     """At its Es/N0 with all copies no block is lost; 6 dB below that most are."""
     data = np.random.default_rng(0).bytes(30 * BLOCK_BYTES - 7)
     symbols = protect(data)
@@ -164,7 +178,7 @@ def test_side_information_survives_where_it_should():
 
 
 @pytest.mark.parametrize(("snr_db", "least"), [(5.0, 0.85), (15.0, 0.9)])
-def test_a_network_is_delivered(air, snr_db, least):
+def test_a_network_is_delivered(air: AirBundle, snr_db: float, least: float) -> None:
     shipment = Shipment(air, snr_db)
     weights = np.concatenate(shipment.frames[shipment.ticket.side_frames :])
     assert np.mean(np.abs(weights) ** 2) == pytest.approx(1, rel=1e-4)
@@ -182,7 +196,7 @@ def test_a_network_is_delivered(air, snr_db, least):
         assert came.code.amplitude == sent.code.amplitude
 
 
-def test_mmse_is_nearer_than_the_nearest_point(air):
+def test_mmse_is_nearer_than_the_nearest_point(air: AirBundle) -> None:
     shipment = Shipment(air, 3.0)
     client = delivered(shipment, 3.0)
     errors = {}
@@ -192,7 +206,7 @@ def test_mmse_is_nearer_than_the_nearest_point(air):
     assert errors["mmse"] < 0.8 * errors["nearest"]
 
 
-def test_lost_frames_are_filled_and_counted(air):
+def test_lost_frames_are_filled_and_counted(air: AirBundle) -> None:
     shipment = Shipment(air, 15.0, frame_uses=1000)
     lost = {shipment.ticket.side_frames + 1}
     client = delivered(shipment, 15.0, lost)
@@ -204,7 +218,7 @@ def test_lost_frames_are_filled_and_counted(air):
     assert accuracy(network) > 0.4
 
 
-def test_a_cut_delivery_goes_on(air, tmp_path):
+def test_a_cut_delivery_goes_on(air: AirBundle, tmp_path: Path) -> None:
     shipment = Shipment(air, 15.0, frame_uses=500)
     first = Client(shipment.ticket)
     for number in range(4):
@@ -225,7 +239,7 @@ def test_a_cut_delivery_goes_on(air, tmp_path):
             second.resume(tmp_path / "junk.npz")
 
 
-def test_without_side_information_there_is_no_network(air):
+def test_without_side_information_there_is_no_network(air: AirBundle) -> None:
     shipment = Shipment(air, 15.0)
     client = delivered(shipment, 15.0, lost={0})
     assert not client.side_complete
@@ -233,7 +247,7 @@ def test_without_side_information_there_is_no_network(air):
         client.network()
 
 
-def test_another_structure_is_named(air):
+def test_another_structure_is_named(air: AirBundle) -> None:
     """A ticket that announces more weights than there are."""
     shipment = Shipment(air, 15.0)
     ticket = dataclasses.replace(shipment.ticket, uses=(*shipment.ticket.uses, 100))
@@ -244,7 +258,7 @@ def test_another_structure_is_named(air):
         client.network()
 
 
-def test_what_comes_twice_is_averaged(air):
+def test_what_comes_twice_is_averaged(air: AirBundle) -> None:
     """Two copies at 9 dB are as good as one at 12 dB."""
     shipment = Shipment(air, 12.0)
     twice = delivered(shipment, 9.0)
@@ -258,7 +272,7 @@ def test_what_comes_twice_is_averaged(air):
     assert errors[0] < 0.6 * errors[2]
 
 
-def test_unsound_frames_are_not_taken(air):
+def test_unsound_frames_are_not_taken(air: AirBundle) -> None:
     client = Client(Shipment(air, 15.0).ticket)
     good = np.zeros(client.ticket.uses[0], np.complex64)
     assert not client.take(-1, good, 0.1)
@@ -270,7 +284,7 @@ def test_unsound_frames_are_not_taken(air):
     assert len(client.missing) == len(client.ticket.uses)
 
 
-def test_tickets_are_checked(air, tmp_path):
+def test_tickets_are_checked(air: AirBundle, tmp_path: Path) -> None:
     ticket = Shipment(air, 15.0).ticket
     path = tmp_path / "ticket.json"
     ticket.write(path)
@@ -294,10 +308,10 @@ def test_tickets_are_checked(air, tmp_path):
     ("arguments", "message"),
     [((99.0,), "-20 to 60 dB"), ((5.0, 0), "a frame has 1 to"), ((5.0, 1 << 24), "a frame has")],
 )
-def test_bad_shipments(air, arguments, message):
+def test_bad_shipments(air: AirBundle, arguments: tuple[Any, ...], message: str) -> None:
     with pytest.raises(InputError, match=message):
         Shipment(air, *arguments)
 
 
-def test_block_sizes():
+def test_block_sizes() -> None:
     assert BLOCK_USES == 8 * (BLOCK_BYTES + 4) + 6

@@ -5,11 +5,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from phydnn.spiral import DESIGN, PAPER_DESIGN, LayerCode, Spiral, code_for, spiral_for
 
@@ -17,12 +20,12 @@ RNG = np.random.default_rng(5)
 WEIGHTS = RNG.standard_normal(1 << 15)
 
 
-def noisy(symbols, snr_db):
+def noisy(symbols: NDArray[Any], snr_db: float) -> NDArray[Any]:
     noise = RNG.standard_normal((len(symbols), 2)).view(complex)[:, 0]
     return symbols + noise * math.sqrt(10 ** (-snr_db / 10) / 2)
 
 
-def sdr_db(code, snr_db, rule="mmse"):
+def sdr_db(code: LayerCode, snr_db: float, rule: Any = "mmse") -> float:
     return -10 * math.log10(code.distortion(snr_db, rule))
 
 
@@ -30,7 +33,7 @@ SPIRALS = (Spiral(0.0), Spiral(0.35), Spiral(1.08, 0.8), Spiral(3.1, 0.61), Spir
 
 
 @pytest.mark.parametrize("spiral", SPIRALS, ids=str)
-def test_spiral_is_the_papers_pair_of_unit_power(spiral):
+def test_spiral_is_the_papers_pair_of_unit_power(spiral: Spiral) -> None:
     """Two arms, one a half turn from the other, Delta apart; average power 1."""
     symbols = spiral.encode(WEIGHTS)
     assert np.mean(np.abs(symbols) ** 2) == pytest.approx(1, abs=0.02)
@@ -44,7 +47,7 @@ def test_spiral_is_the_papers_pair_of_unit_power(spiral):
 
 
 @pytest.mark.parametrize("spiral", SPIRALS, ids=str)
-def test_nearest_is_the_nearest_point(spiral):
+def test_nearest_is_the_nearest_point(spiral: Spiral) -> None:
     """No point of a dense grid is nearer than the one that is found, but by a hair."""
     symbols = noisy(spiral.encode(WEIGHTS[:400]), 8)
     grid = spiral.encode(np.linspace(-8, 8, 20001))
@@ -55,7 +58,7 @@ def test_nearest_is_the_nearest_point(spiral):
 
 @pytest.mark.parametrize("spiral", SPIRALS, ids=str)
 @pytest.mark.parametrize("snr_db", [0, 9, 17])
-def test_mmse_is_the_posterior_mean(spiral, snr_db):
+def test_mmse_is_the_posterior_mean(spiral: Spiral, snr_db: float) -> None:
     """Against the integral itself, on a grid of weights."""
     n0 = 10 ** (-snr_db / 10)
     symbols = noisy(spiral.encode(WEIGHTS[:300]), snr_db)
@@ -67,7 +70,7 @@ def test_mmse_is_the_posterior_mean(spiral, snr_db):
     assert np.mean(error**2) < 0.01 * float(spiral.distortion(n0))
 
 
-def test_decoders_know_the_limits():
+def test_decoders_know_the_limits() -> None:
     """Without noise all comes back; what never came is the prior's mean."""
     for spiral in SPIRALS:
         symbols = spiral.encode(WEIGHTS)
@@ -78,7 +81,7 @@ def test_decoders_know_the_limits():
 
 
 @pytest.mark.parametrize("snr_db", range(-3, 26, 2))
-def test_spiral_is_never_worse_than_repetition(snr_db):
+def test_spiral_is_never_worse_than_repetition(snr_db: float) -> None:
     """Equal bandwidth, MMSE, gamma for the SNR; 2 dB better at 15 dB, as the paper has it, too."""
     repetition = sdr_db(code_for(snr_db, repeats=2), snr_db)
     best = sdr_db(code_for(snr_db, 1), snr_db)
@@ -90,7 +93,7 @@ def test_spiral_is_never_worse_than_repetition(snr_db):
         assert paper > repetition + 3
 
 
-def test_nearest_loses_to_repetition_at_low_snr():
+def test_nearest_loses_to_repetition_at_low_snr() -> None:
     """The known weakness of eq. (4), and why there is an MMSE decoder."""
     assert sdr_db(code_for(3, 1), 3, "nearest") < sdr_db(code_for(3, repeats=2), 3)
     assert sdr_db(code_for(15, 1), 15, "nearest") > sdr_db(code_for(15, repeats=2), 15) + 5
@@ -98,7 +101,7 @@ def test_nearest_loses_to_repetition_at_low_snr():
 
 @pytest.mark.parametrize(("design", "alpha"), [(DESIGN, None), (PAPER_DESIGN, 1.0)])
 @pytest.mark.parametrize("snr_db", [5.0, 10.0, 15.0])
-def test_the_table_holds_the_best_spirals(design, alpha, snr_db):
+def test_the_table_holds_the_best_spirals(design: float, alpha: float, snr_db: float) -> None:
     """A quarter more or less gamma, or another alpha, is worse, or better by a hair only."""
     n0, made = 10 ** (-snr_db / 10), spiral_for(snr_db, alpha)
     best = float(made.distortion(n0))
@@ -110,7 +113,7 @@ def test_the_table_holds_the_best_spirals(design, alpha, snr_db):
 
 
 @pytest.mark.parametrize("snr_db", [0, 10, 15])
-def test_nesting_beats_a_repeated_spiral(snr_db):
+def test_nesting_beats_a_repeated_spiral(snr_db: float) -> None:
     """1:4 in the same uses: nested, repeated, and plain copies."""
     nested = sdr_db(code_for(snr_db, 2), snr_db)
     assert nested > sdr_db(code_for(snr_db, 1, repeats=2), snr_db) - 0.1
@@ -126,7 +129,7 @@ def test_nesting_beats_a_repeated_spiral(snr_db):
     count=st.integers(0, 33),
     amplitude=st.floats(0.25, 4),
 )
-def test_layers_come_back(expansion, repeats, count, amplitude):
+def test_layers_come_back(expansion: int, repeats: int, count: int, amplitude: float) -> None:
     """Any layer, any code: its uses are as counted, and no noise gives back the weights."""
     code = LayerCode(code_for(18, expansion, repeats).spirals, repeats, amplitude)
     weights = WEIGHTS[:count]
@@ -139,7 +142,7 @@ def test_layers_come_back(expansion, repeats, count, amplitude):
     assert not code.decode(symbols, np.inf, count).any()
 
 
-def test_a_lost_copy_leaves_the_other():
+def test_a_lost_copy_leaves_the_other() -> None:
     """A frame that never came has infinite noise: what else was sent still counts."""
     code = code_for(20, 1, repeats=2)
     symbols, n0 = noisy(code.encode(WEIGHTS), 20), np.full(code.uses(len(WEIGHTS)), 0.01)
@@ -162,9 +165,9 @@ def test_a_lost_copy_leaves_the_other():
         (lambda: LayerCode((Spiral(1),) * 5), "at most 4 spirals"),
         (lambda: code_for(0, 5), "expansion must be 0 to 4"),
         (lambda: LayerCode().decode(np.zeros(3, complex), 1.0, 8), "8 weights take 4 uses, not 3"),
-        (lambda: LayerCode().decode(np.zeros(4, complex), 1.0, 8, "ml"), "rule must be"),
+        (lambda: LayerCode().decode(np.zeros(4, complex), 1.0, 8, cast(Any, "ml")), "rule must be"),
     ],
 )
-def test_bad_arguments_are_named(make, message):
+def test_bad_arguments_are_named(make: Callable[[], Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
