@@ -53,8 +53,10 @@ def measure(point: Point, folder: Path) -> list[Row]:
 
 
 def draw(figure: Figure, rows: list[Row]) -> None:
+    figure.set_size_inches(2.4 * len(rows), 2.8)
+    reach = 1.1 * max(np.abs(row["symbols"]).max() for row in rows)
     for axis, row in zip(figure.subplots(1, len(rows), sharey=True), rows, strict=True):
         real, imaginary = np.array(row["symbols"]).T
         axis.plot(real, imaginary, ".", ms=1.5, alpha=0.4, color=plots.COLOURS[0])
-        axis.set_aspect("equal")
+        axis.set(aspect="equal", xlim=(-reach, reach), ylim=(-reach, reach))
         axis.set_title(row["scheme"])
