@@ -126,8 +126,8 @@ def races() -> list[Race]:
     slices = rng.standard_normal((BATCH_USES, embeddings.shape[1])).astype(np.float32)
     symbols = payload + noise(BATCH_USES, 12)
     variances = np.full(BATCH_USES, 10**-1.2, np.float32)
-    grid = -2.514, 2.514, 4, 2**-0.5  # a bell of mean power 1 in 4 bits
-    finite = kernels.finite_codec(*grid)
+    cells = -2.514, 2.514, 4, 2**-0.5  # a bell of mean power 1 in 4 bits
+    finite = kernels.finite_codec(*cells)
     features = rng.standard_normal(2 * BATCH_USES).astype(np.float32)
 
     def decoded(answer: Any) -> NDArray[np.int64]:
@@ -184,17 +184,17 @@ def races() -> list[Race]:
         Race(
             "finite_mapper",
             lambda: finite.encode(features),
-            lambda: finite_reference.encode(features, *grid),
+            lambda: finite_reference.encode(features, *cells),
         ),
         Race(
             "finite_demapper_hard",
             lambda: finite.decode(symbols, 0.0, "hard"),
-            lambda: finite_reference.decode_hard(symbols, *grid),
+            lambda: finite_reference.decode_hard(symbols, *cells),
         ),
         Race(
             "finite_demapper_soft",
             lambda: finite.decode(symbols, variances),
-            lambda: finite_reference.decode_soft(symbols, variances, *grid),
+            lambda: finite_reference.decode_soft(symbols, variances, *cells),
         ),
         Race(
             "noise",
