@@ -218,7 +218,7 @@ def test_config_errors(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=message):
             train.read_config(train.BackboneConfig, "backbone", "digits", overrides)
-    with pytest.raises(InputError, match="no recipe 'nix': give a TOML file or cifar10, digits"):
+    with pytest.raises(InputError, match=r"no recipe 'nix': give a TOML file or .*cifar10.*digits"):
         train.read_config(train.BackboneConfig, "backbone", "nix", [])
     (tmp_path / "bad.toml").write_text("= 3")
     with pytest.raises(InputError, match=r"bad\.toml is not TOML"):
