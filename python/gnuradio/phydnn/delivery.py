@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pmt
@@ -261,7 +261,7 @@ class Delivering(Job):
             raise InputError("all frames of the delivery are there already")
         uses = np.array([ticket.uses[number] for number in self.numbers], np.int64)
         super().__init__(
-            cast(Any, ticket),  # all that is asked of a bundle here is its name and id
+            ticket,
             kind=WEIGHTS,
             precoded=False,
             data=ticket.name,

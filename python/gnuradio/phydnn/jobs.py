@@ -5,15 +5,16 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gnuradio import gr
-from phydnn.bundle import BaseBundle, Bundle
+from phydnn.bundle import Bundle
 from phydnn.bundle import load as load_bundle
 from phydnn.datasets import Images
 from phydnn.datasets import load as load_images
@@ -62,7 +63,19 @@ def load(bundle: str, data: str, limit: int = 0, batch: int = 64, decision: str 
     return Classification(loaded, images.take(slice(limit)) if limit else images, batch, decision)
 
 
-class Job:
+class Named(Protocol):
+    """What a link asks of a job's bundle."""
+
+    @property
+    def name(self) -> str:
+        """For the results."""
+
+    @property
+    def id(self) -> int:
+        """32 bits for the frames' headers."""
+
+
+class Job(ABC):
     """The base of all jobs: which frames there are, and the blocks at the two ends.
 
     A frame holds so many items: images, sentences or weights.
@@ -85,7 +98,7 @@ class Job:
 
     def __init__(
         self,
-        bundle: BaseBundle,
+        bundle: Named,
         *,
         kind: int,
         precoded: bool,
@@ -117,10 +130,11 @@ class Job:
         start = a_pass * self.count + int(self._starts[within])
         return slice(start, start + int(self.counts[within]))
 
+    @abstractmethod
     def begin(self, passes: int) -> None:
         """Forgets what was taken in, before all items are sent so many times."""
-        raise NotImplementedError
 
+    @abstractmethod
     def source(self, passes: int, flush: int) -> Any:
         """The sending end's block.
 
@@ -129,8 +143,8 @@ class Job:
         ``head_end`` (when that ended, by ``time.perf_counter``); those of the last frame of all
         have ``gap`` = ``flush`` if that is not 0.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def sink(self) -> Any:
         """The receiving end's block.
 
@@ -139,27 +153,26 @@ class Job:
         what the symbols stand for, and ``results``, what its graph made of that, with ``tail_s``,
         the seconds that this took.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def take(self, number: int, values: Any) -> bool:
         """Takes in the result of a frame, a vector; False where that is no good."""
-        raise NotImplementedError
 
+    @abstractmethod
     def outcome(self) -> Any:
         """What came out, of all passes."""
-        raise NotImplementedError
 
+    @abstractmethod
     def record(self) -> dict[str, Any]:
         """The keys of the results that measure what came out."""
-        raise NotImplementedError
 
+    @abstractmethod
     def draw(self, path: Path, title: str, snapshot: Any) -> None:
         """Writes a picture of what came out, and of a :class:`phydnn.ledger.Snapshot`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fingerprint(self) -> str:
         """SHA-256 of the items, in hexadecimal."""
-        raise NotImplementedError
 
     def recorded(self, made: Made) -> Job:
         """The job whose frames a recording holds: by its batch, and with no more items.
@@ -185,9 +198,9 @@ class Job:
             )
         return job
 
+    @abstractmethod
     def cut(self, count: int, batch: int) -> Job:
         """The same job with its first items only, so many in a frame."""
-        raise NotImplementedError
 
 
 class _ImagesToSymbols(gr.hier_block2):

@@ -4,7 +4,7 @@
 
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -73,10 +73,8 @@ def phydnn(
         base = networks.import_backbone(
             model, weights, chosen.data, folder / "backbone", mean or [], std or []
         )
-    elif weights is not None or chosen.weights:
-        base = weights or Path(chosen.weights)
     else:
-        base = _own_backbone(config, data, chosen.threads, folder)
+        base = _backbone(weights, chosen, config, data, folder)
     print(train.train_phydnn(chosen, base, folder / "phydnn"))
 
 
@@ -101,10 +99,7 @@ def bottlefit(
         baselines.BottlefitConfig, "bottlefit", config, [*set_, *_place(data), *given]
     )
     folder = _folder(out, config)
-    if weights is not None or chosen.weights:
-        base = weights or Path(chosen.weights)
-    else:
-        base = _own_backbone(config, data, chosen.threads, folder)
+    base = _backbone(weights, chosen, config, data, folder)
     print(baselines.train_bottlefit(chosen, base, folder))
 
 
@@ -152,10 +147,7 @@ def airnet(
         airnets.AirnetConfig, "airnet", config, [*set_, *_place(data), *given]
     )
     folder = _folder(out, config)
-    if weights is not None or chosen.weights:
-        base = weights or Path(chosen.weights)
-    else:
-        base = _own_backbone(config, data, chosen.threads, folder)
+    base = _backbone(weights, chosen, config, data, folder)
     print(airnets.train_airnet(chosen, base, folder / "airnet"))
 
 
@@ -190,11 +182,13 @@ def _place(data: str) -> list[str]:
     return [f"data={data}"] if data else []
 
 
-def _own_backbone(config: str, data: str, threads: int, folder: Path) -> Path:
-    """The run's own backbone, trained first where it is not there yet."""
+def _backbone(weights: Path | None, chosen: Any, config: str, data: str, folder: Path) -> Path:
+    """The backbone's checkpoint that was named, or the run's own, trained first if need be."""
     from phydnn import train
 
-    given = [*_place(data), f"threads={threads}"]
+    if weights is not None or chosen.weights:
+        return weights or Path(chosen.weights)
+    given = [*_place(data), f"threads={chosen.threads}"]
     settings = train.read_config(train.BackboneConfig, "backbone", config, given)
     return train.train_backbone(settings, folder / "backbone")
 
