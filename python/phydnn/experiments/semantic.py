@@ -83,7 +83,7 @@ def point(
         tuned: train on after compression; otherwise only ranges are set anew.
 
     Raises:
-        InputError: the full form lacks a text, or its run cannot be read.
+        InputError: the full form lacks a text, or one to train on, or its run cannot be read.
     """
     options = OPTIONS | settings.options
     made: Point = {
@@ -107,6 +107,11 @@ def point(
     if run := options["blind" if blind else "run"]:
         checkpoint = Path(run).resolve() / "deepsc" / "best.safetensors"
         return made | {"checkpoint": str(checkpoint), "sha256": _digest(checkpoint)}
+    if data.startswith("text:"):
+        raise InputError(
+            "a text:FILE is all test text: name a run that was trained on another by --set run=DIR "
+            "(and blind=DIR), or give --data europarl:DIR"
+        )
     return made | {"train": csi_trained}
 
 
