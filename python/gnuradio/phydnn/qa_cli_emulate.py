@@ -7,7 +7,6 @@ import contextlib
 import io
 import json
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -31,6 +30,7 @@ from phydnn.cli import main
 from phydnn.cli.emulate import build
 from phydnn.emulation import Control
 from phydnn.errors import InputError
+from phydnn.ports import free_ports
 from phydnn.scenario import Node, Scenario
 
 KILLS = 10
@@ -86,15 +86,7 @@ class qa_cli_emulate(gr_unittest.TestCase):
         self.folder = Path(scratch.name)
         self.processes: list[subprocess.Popen[str]] = []
         self.addCleanup(self.end_all)
-        self.device, self.edge, self.control = (f"tcp://127.0.0.1:{self.port()}" for _ in range(3))
-
-    def port(self) -> int:
-        """A free port that stays free while its node is dead: no connection is given it."""
-        while True:
-            port = random.randrange(10_000, 30_000)
-            with socket.socket() as probe, contextlib.suppress(OSError):
-                probe.bind(("127.0.0.1", port))
-                return port
+        self.device, self.edge, self.control = free_ports(3)
 
     def end_all(self) -> None:
         for process in self.processes:

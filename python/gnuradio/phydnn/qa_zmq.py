@@ -10,13 +10,14 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 import numpy as np
 import zmq
 from numpy.typing import NDArray
 
 from gnuradio import blocks, gr, gr_unittest, phydnn, zeromq
+from phydnn.ports import free_ports
 
 Samples = NDArray[np.complex64]
 
@@ -42,13 +43,16 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def free_ports(count: int) -> list[str]:
-    """Endpoints that nobody has."""
-    with ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [f"tcp://127.0.0.1:{probe.getsockname()[1]}" for probe in probes]
+def bind(server: zmq.Socket[bytes], endpoint: str) -> None:
+    """Bind where another socket may have been a moment ago: they close in the background."""
+    end = time.monotonic() + LIMIT
+    while True:
+        try:
+            return server.bind(endpoint)
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EADDRINUSE or time.monotonic() > end:
+                raise
+            time.sleep(0.01)
 
 
 @contextmanager

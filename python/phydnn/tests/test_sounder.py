@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from phydnn import scenario, sounder
 from phydnn.errors import InputError, RunError
+from phydnn.ports import free_ports
 from phydnn.sounder import LENGTH, estimate, exchange, samples_needed, sequence
 
 RATE = 20e6
@@ -124,12 +125,6 @@ def test_nothing_received() -> None:
             samples_needed(LENGTH, periods)
 
 
-def free() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
-
-
 def peer(transmits: str, receives: str, bad: bytes = b"") -> threading.Thread:
     """A wire of ten lines that speaks the protocol; or one that answers with something else."""
 
@@ -155,7 +150,7 @@ def peer(transmits: str, receives: str, bad: bytes = b"") -> threading.Thread:
 
 def test_exchange() -> None:
     """Replies of any length; what came first is sample 0."""
-    ends = free(), free()
+    ends = free_ports(2)
     thread = peer(*ends)
     received = exchange(*ends, 20000, amplitude=0.5, timeout_s=5)
     thread.join()
@@ -165,7 +160,7 @@ def test_exchange() -> None:
 
 
 def test_exchange_fails_in_one_sentence() -> None:
-    ends = free(), free()
+    ends = free_ports(2)
     began = time.monotonic()
     with pytest.raises(RunError, match=r"sent no samples for 0\.3 s.*was not asked"):
         exchange(*ends, 100, timeout_s=0.3)

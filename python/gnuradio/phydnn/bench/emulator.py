@@ -4,19 +4,19 @@
 
 from __future__ import annotations
 
-import socket
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 import numpy as np
 
 from gnuradio import blocks, channels, gr, phydnn
 from gnuradio.phydnn.bench import RATE, Figure, Report, Track
 from phydnn.errors import RunError
+from phydnn.ports import free_ports
 
 BAR = 20.0
 DELAYS = np.array([0, 3, 10, 55])  # samples
@@ -85,7 +85,7 @@ def measure(quick: bool, track: Track) -> Report:
 
 def through_sockets(nodes: int, fraction: float, seconds: float) -> float:
     """Samples per second, in millions, that every node sends and receives at the same time."""
-    endpoints = free_endpoints(2 * nodes)
+    endpoints = free_ports(2 * nodes)
     senders, receivers = endpoints[:nodes], endpoints[nodes:]
     pairs = enumerate(zip(senders, receivers, strict=True))
     delays, gains = np.zeros((1, nodes, nodes, 4)), np.zeros((1, nodes, nodes, 4), np.complex64)
@@ -145,15 +145,6 @@ def process(script: str, endpoints: Sequence[str]) -> Iterator[None]:
     finally:
         peer.kill()
         peer.wait()
-
-
-def free_endpoints(count: int) -> list[str]:
-    """Loopback endpoints that nobody has."""
-    with ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [f"tcp://127.0.0.1:{probe.getsockname()[1]}" for probe in probes]
 
 
 def channel_model(seconds: float) -> float:
