@@ -62,6 +62,11 @@ def scale_of(weight: Tensor, bits: int) -> float:
     return largest_one / top or 1.0
 
 
+def _numbers(weight: Tensor, scale: float) -> Tensor:
+    """The nearest k of each weight, in float64: in float32 a tie could fall to the other side."""
+    return (weight.double() / scale).round()
+
+
 def quantised(weight: Tensor, bits: int) -> Tensor:
     """Weights rounded to ``bits`` bits: the nearest k s.
 
@@ -73,7 +78,7 @@ def quantised(weight: Tensor, bits: int) -> Tensor:
     if bits == 32:
         return weight
     scale = scale_of(weight, bits)
-    return (weight / scale).round() * scale
+    return (_numbers(weight, scale) * scale).to(weight.dtype)
 
 
 class Quantiser(nn.Module):
@@ -139,9 +144,9 @@ def write(path: Path, weights: Mapping[str, NDArray[np.float32]], bits: int) -> 
         if array.ndim < 2 or bits == 32:
             parts, scale = _pack_float(flat), 0.0
         else:
-            scale = scale_of(torch.from_numpy(flat), bits)
-            numbers = np.rint(flat.astype(np.float64) / scale).astype(np.int64)
-            parts = _pack_numbers(numbers, bits)
+            weight = torch.from_numpy(flat)
+            scale = scale_of(weight, bits)
+            parts = _pack_numbers(_numbers(weight, scale).long().numpy(), bits)
         entries.append(
             {
                 "name": name,
