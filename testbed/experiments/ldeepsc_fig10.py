@@ -23,10 +23,9 @@ def points(settings: Settings) -> list[Point]:
     return [
         semantic.point(settings, f"{way}, {snr_db:g} dB", snr_db, sparsity=sparsity, tuned=tuned)
         for way, tuned in ways.items()
-        if not tuned or settings.quick or settings.train
         for snr_db in ((12.0,) if settings.quick else (6.0, 12.0, 18.0))
         for sparsity in sparsities
-        if sparsity or not tuned
+        if not tuned or (sparsity and semantic.can_tune(settings, sparsity, 0))
     ]
 
 

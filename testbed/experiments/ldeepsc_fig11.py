@@ -23,10 +23,9 @@ def points(settings: Settings) -> list[Point]:
     return [
         semantic.point(settings, f"{way}, {snr_db:g} dB", snr_db, weight_bits=bits, tuned=tuned)
         for way, tuned in ways.items()
-        if not tuned or settings.quick or settings.train
         for snr_db in ((12.0,) if settings.quick else (6.0, 12.0, 18.0))
         for bits in widths
-        if not tuned or bits <= 8
+        if not tuned or (bits <= 8 and semantic.can_tune(settings, 0.0, bits))
     ]
 
 

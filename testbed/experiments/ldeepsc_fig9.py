@@ -2,7 +2,6 @@
 # Copyright 2026 the gr-phydnn authors
 """Fig. 9 of L-DeepSC: Rayleigh fading, by what the receiver knows of the channel."""
 
-from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -16,29 +15,12 @@ SOURCE = semantic.SOURCE.format(
 VERSION = 1
 OPTIONS: dict[str, Any] = semantic.OPTIONS
 
-CHANNEL = "rayleigh"
-SCHEMES = {
-    "perfect CSI": "perfect",
-    "refined CSI": "refined",
-    "LS CSI": "ls",
-    "no CSI": "none",
-}
-
 
 def points(settings: Settings) -> list[Point]:
-    blind = settings.quick or settings.train or bool(settings.options["blind"])
-    return [
-        semantic.point(settings, scheme, snr_db, CHANNEL, csi, blind=csi == "none")
-        for scheme, csi in SCHEMES.items()
-        if csi != "none" or blind
-        for snr_db in semantic.snrs(settings)
-    ] + digital_text.points(settings, CHANNEL)
+    return digital_text.points(settings, "rayleigh")
 
 
-def measure(point: Point, folder: Path) -> list[Row]:
-    if "code" in point:
-        return [digital_text.of_digital(point, folder)]
-    return [semantic.of_text(point, folder)]
+measure = digital_text.measure
 
 
 def draw(figure: Figure, rows: list[Row]) -> None:

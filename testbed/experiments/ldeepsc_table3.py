@@ -27,13 +27,13 @@ def points(settings: Settings) -> list[Point]:
             f"{sparsity:g}, {bits} bits" + (", tuned" if tuned else ""),
             12.0,
             sparsity=sparsity,
-            weight_bits=bits if bits < 32 else 0,
+            weight_bits=bits % 32,
             tuned=tuned,
         )
         for tuned in (False, True)
-        if not tuned or settings.quick or settings.train
         for sparsity, bits in grid
-        if not tuned or (sparsity, bits) != (0.0, 32)
+        if not tuned
+        or ((sparsity, bits) != (0.0, 32) and semantic.can_tune(settings, sparsity, bits % 32))
     ]
 
 

@@ -672,7 +672,9 @@ class TestDeadPeers(gr_unittest.TestCase):
             self.flows(emulator)
             self.assertFalse(emulator.wait(0))
             self.kill(2)
-            with self.assertRaisesRegex(RuntimeError, "node 'edge' has not sent samples for [23] s"):
+            with self.assertRaisesRegex(
+                RuntimeError, "node 'edge' has not sent samples for [23] s"
+            ):
                 emulator.wait(LIMIT)
             self.assertEqual(emulator.status()["state"], "failed")
         self.assertIn("edge", emulator.status()["error"])

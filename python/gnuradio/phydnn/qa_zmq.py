@@ -48,7 +48,8 @@ def bind(server: zmq.Socket[bytes], endpoint: str) -> None:
     end = time.monotonic() + LIMIT
     while True:
         try:
-            return server.bind(endpoint)
+            server.bind(endpoint)
+            return
         except zmq.ZMQError as error:
             if error.errno != zmq.EADDRINUSE or time.monotonic() > end:
                 raise

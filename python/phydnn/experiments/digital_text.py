@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 the gr-phydnn authors
-"""Points and rows of text as bits, beside L-DeepSC: the same channel uses, fades and estimates."""
+"""Text by what the receiver knows of the channel: L-DeepSC, and bits of the same channel uses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ from phydnn.experiments import Point, Row, Settings, semantic
 if TYPE_CHECKING:
     from phydnn.text_baselines import DigitalText
 
-SCHEMES = {
+BY_CSI = {
+    "perfect CSI": "perfect",
+    "refined CSI": "refined",
+    "LS CSI": "ls",
+    "no CSI": "none",
+}
+DIGITAL = {
     "Huffman + RS, 64-QAM": ("bytes", "rs"),
     "Huffman + LDPC, 64-QAM": ("bytes", "ldpc"),
     "Huffman of tokens + LDPC, 64-QAM": ("tokens", "ldpc"),
@@ -26,17 +32,28 @@ COUNTED = 50_000
 BATCH = 64
 
 
-def points(settings: Settings, channel: str, csi: str = "refined") -> list[Point]:
-    """A point for each scheme and Es/N0."""
+def points(settings: Settings, channel: str) -> list[Point]:
+    """A point for each Es/N0, of L-DeepSC by its CSI and of bits with the refined one."""
+    blind = settings.quick or settings.train or bool(settings.options["blind"])
     return [
-        semantic.point(settings, scheme, snr_db, channel, csi) | {"symbols": symbols, "code": code}
-        for scheme, (symbols, code) in SCHEMES.items()
+        semantic.point(settings, scheme, snr_db, channel, csi, blind=csi == "none")
+        for scheme, csi in BY_CSI.items()
+        if csi != "none" or blind
+        for snr_db in semantic.snrs(settings)
+    ] + [
+        semantic.point(settings, scheme, snr_db, channel) | {"symbols": symbols, "code": code}
+        for scheme, (symbols, code) in DIGITAL.items()
         for snr_db in semantic.snrs(settings)
     ]
 
 
-def of_digital(point: Point, folder: Path) -> Row:
-    """The row of a point of :func:`points`.
+def measure(point: Point, folder: Path) -> list[Row]:
+    """The row of a point of :func:`points`."""
+    return [(_of_digital if "code" in point else semantic.of_text)(point, folder)]
+
+
+def _of_digital(point: Point, folder: Path) -> Row:
+    """The row of a digital system.
 
     A sentence has the channel uses that the transceiver spends on it, whose vocabulary says how
     many tokens it is.
@@ -58,7 +75,7 @@ def of_digital(point: Point, folder: Path) -> Row:
     counted = text.load(task.config.data, "train")[:COUNTED]
     of_tokens = point["symbols"] == "tokens"
     link = DigitalText(Huffman(counted, vocabulary if of_tokens else None), point["code"])
-    found = simulate(link, lines, uses, shape.uses, point)
+    found = _simulate(link, lines, uses, shape.uses, point)
     quick = not point["data"]
     return {
         "system": "digital",
@@ -84,7 +101,7 @@ def of_digital(point: Point, folder: Path) -> Row:
     }
 
 
-def simulate(
+def _simulate(
     link: DigitalText, lines: Sequence[str], uses: Any, of_token: int, point: Point
 ) -> dict[str, Any]:
     """BLEU of lines that are sent once, each through a fade of its own.

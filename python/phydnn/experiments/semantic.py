@@ -29,9 +29,16 @@ SOURCE = (
     "(arXiv 2007.11095), {}. Its curves were not at hand: rows hold the paper's number only where "
     "its text gives one"
 )
-OPTIONS: dict[str, Any] = {"run": "", "blind": "", "provenance": "", "sentences": 1000}
-"""The folders of finished ``phydnn train deepsc``, to be measured instead of trained, one of them
-with csi=none; the text in words; how many sentences of the test text are sent."""
+OPTIONS: dict[str, Any] = {
+    "run": "",
+    "blind": "",
+    "tuned": "",
+    "provenance": "",
+    "sentences": 1000,
+}
+"""The folders of finished ``phydnn train deepsc``, to be measured instead of trained: one, one with
+csi=none, and by comma those that were trained on after compression; the text in words; how many
+sentences of the test text are sent."""
 QUICK = {
     "epochs": 12,
     "sentences": 240,
@@ -80,7 +87,8 @@ def point(
         blind: take the run that was trained without CSI.
         bits: of the constellation.
         sparsity, weight_bits: of the weights, as of :class:`phydnn.train.deepsc.DeepscConfig`.
-        tuned: train on after compression; otherwise only ranges are set anew.
+        tuned: train on after compression, or take the run that was; otherwise only ranges are set
+            anew.
 
     Raises:
         InputError: the full form lacks a text, or one to train on, or its run cannot be read.
@@ -104,7 +112,10 @@ def point(
     if not data:
         raise InputError("the full form needs --data text:FILE; --quick needs nothing")
     made |= {"data": data, "provenance": options["provenance"]}
-    if run := options["blind" if blind else "run"]:
+    run = options["blind" if blind else "run"]
+    if tuned and not settings.train:
+        run = _tuned_runs(options["tuned"])[sparsity, weight_bits]
+    if run:
         checkpoint = Path(run).resolve() / "deepsc" / "best.safetensors"
         return made | {"checkpoint": str(checkpoint), "sha256": _digest(checkpoint)}
     if data.startswith("text:"):
@@ -113,6 +124,29 @@ def point(
             "(and blind=DIR), or give --data europarl:DIR"
         )
     return made | {"train": csi_trained}
+
+
+def can_tune(settings: Settings, sparsity: float, weight_bits: int) -> bool:
+    """Whether a network of this compression can be had that was trained on after it.
+
+    Raises:
+        InputError: a run of the option ``tuned`` cannot be read.
+    """
+    if settings.quick or settings.train:
+        return True
+    return (sparsity, weight_bits) in _tuned_runs(settings.options.get("tuned", ""))
+
+
+@functools.cache
+def _tuned_runs(folders: str) -> dict[tuple[float, int], str]:
+    """Finished runs, by comma, by sparsity and bits of their weights."""
+    from phydnn.train.deepsc import load_deepsc
+
+    runs = {}
+    for run in filter(None, folders.split(",")):
+        task, _ = load_deepsc(Path(run) / "deepsc" / "best.safetensors")
+        runs[task.config.sparsity, task.config.weight_bits] = run
+    return runs
 
 
 @functools.cache
@@ -172,13 +206,14 @@ def prepare(point: Point, folder: Path) -> tuple[DeepscTask, Vocabulary, str]:
     base, vocabulary = load_deepsc(source)
     changed = {name: point[name] for name in ("bits", "sparsity", "weight_bits")}
     config = dataclasses.replace(base.config, **changed)
+    if config == base.config:
+        base.settle()
+        return base, vocabulary, data
     if point["tuned"]:
         tuned = dataclasses.replace(config, **TUNED, start=str(source), threads=1)
         task, _ = load_deepsc(train_deepsc(tuned, folder / "deepsc"))
         task.settle()
         return task, vocabulary, data
-    if config == base.config:
-        return base, vocabulary, data
     state = checkpoint.load(source)["model"]
     task = DeepscTask(config, base.frequencies)
     kept = {

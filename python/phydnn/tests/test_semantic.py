@@ -335,6 +335,17 @@ def test_compressed_training_keeps_zeros_and_steps(
     assert small.meta["compression"]["psi"] == pytest.approx(32 / 8 / 0.4, rel=0.03)
     # As int8, a matrix of the graphs takes a quarter of its floats.
     assert small.step_path.stat().st_size < 0.7 * bundle.step_path.stat().st_size
+    experiment = experiments.load("ldeepsc_table3")
+    options = {"run": str(run), "tuned": str(tmp_path), "sentences": 5}
+    asked = experiments.Settings(
+        data=data, folder=tmp_path / "x", options=experiment.options | options
+    )
+    (point,) = (point for point in experiment.points(asked) if point["tuned"])
+    (row,) = experiment.measure(point, tmp_path / "x" / "point")
+    assert (row["sparsity"], row["weight_bits"], row["n"]) == (0.6, 8, 5)
+    # The run as it is, not compressed and trained again.
+    assert row["psi"] == small.meta["compression"]["psi"]
+    assert not (tmp_path / "x" / "point" / "deepsc").exists()
 
 
 def test_one_threshold_for_the_whole_network() -> None:

@@ -150,9 +150,9 @@ def peer(transmits: str, receives: str, bad: bytes = b"") -> threading.Thread:
 
 def test_exchange() -> None:
     """Replies of any length; what came first is sample 0."""
-    ends = free_ports(2)
-    thread = peer(*ends)
-    received = exchange(*ends, 20000, amplitude=0.5, timeout_s=5)
+    transmits, receives = free_ports(2)
+    thread = peer(transmits, receives)
+    received = exchange(transmits, receives, 20000, amplitude=0.5, timeout_s=5)
     thread.join()
     kept = np.resize(sequence() * np.float32(0.5), sounder.REPLY)[:5000]
     np.testing.assert_array_equal(received[:5000], kept)
@@ -160,17 +160,17 @@ def test_exchange() -> None:
 
 
 def test_exchange_fails_in_one_sentence() -> None:
-    ends = free_ports(2)
+    transmits, receives = free_ports(2)
     began = time.monotonic()
     with pytest.raises(RunError, match=r"sent no samples for 0\.3 s.*was not asked"):
-        exchange(*ends, 100, timeout_s=0.3)
+        exchange(transmits, receives, 100, timeout_s=0.3)
     assert time.monotonic() - began < 3
-    thread = peer(*ends, bad=b"garbage")
+    thread = peer(transmits, receives, bad=b"garbage")
     with pytest.raises(RunError, match="sent 7 bytes, which is no complex64"):
-        exchange(*ends, 100, timeout_s=5)
+        exchange(transmits, receives, 100, timeout_s=5)
     thread.join()
     with pytest.raises(InputError, match="nowhere cannot be used"):
-        exchange("nowhere", ends[1], 100)
+        exchange("nowhere", receives, 100)
     taken = socket.create_server(("127.0.0.1", 0))
     with taken, pytest.raises(InputError, match="cannot be used: Address already in use"):
-        exchange(f"tcp://127.0.0.1:{taken.getsockname()[1]}", ends[1], 100)
+        exchange(f"tcp://127.0.0.1:{taken.getsockname()[1]}", receives, 100)
