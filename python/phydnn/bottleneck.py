@@ -50,7 +50,6 @@ class Bottleneck(nn.Module):
     """
 
     order: Tensor
-    place: Tensor
 
     def __init__(self, shape: torch.Size, uses: int, dim: int, side: int, refine: int = 0) -> None:
         super().__init__()
@@ -82,9 +81,8 @@ class Bottleneck(nn.Module):
         self.ungain = nn.Parameter(torch.ones(kept))
         self.mean = nn.Parameter(torch.zeros(channels, self.rows, self.columns))
         self.refine = nn.Sequential(*(_Residual(channels) for _ in range(refine)))
-        # Which coefficient, of channel, row and column frequency, comes where; and back.
+        # Which coefficient, of channel, row and column frequency, comes where.
         self.register_buffer("order", torch.arange(kept))
-        self.register_buffer("place", torch.arange(held).clamp(max=kept))
 
     def encoder(self) -> list[nn.Parameter]:
         """The parameters that :meth:`encode` uses."""
@@ -99,33 +97,22 @@ class Bottleneck(nn.Module):
 
     def encode(self, latent: Tensor) -> Tensor:
         """The latent as slices [B,S,D]."""
-        if self.training:
-            # The same sums in another order: more MACs, but one matrix product to go back through,
-            # and channels last, as convolutions leave and want them.
-            basis = self._chosen(self.mix, self.row_basis, self.column_basis)
-            x = as_map(latent).permute(0, 2, 3, 1)
-            x = x.unflatten(1, (-1, self.rows)).unflatten(3, (-1, self.columns))
-            kept = x.transpose(2, 3).flatten(3).flatten(1, 2) @ basis.T
-        else:
-            kept = self.coefficients(latent).index_select(2, self.order)
+        # One product with the basis of what is kept: more MACs than axis by axis, but many times
+        # faster forwards and back; channels last, as convolutions in training leave them.
+        basis = self._chosen(self.mix, self.row_basis, self.column_basis)
+        x = as_map(latent).permute(0, 2, 3, 1)
+        x = x.unflatten(1, (-1, self.rows)).unflatten(3, (-1, self.columns))
+        kept = x.transpose(2, 3).flatten(3).flatten(1, 2) @ basis.T
         kept = kept * self.gain + self.bias
         return kept.flatten(1).unflatten(1, (-1, self.dim))
 
     def decode(self, slices: Tensor) -> Tensor:
         """Slices [B,S,D] as a latent."""
         kept = slices.flatten(1).unflatten(1, (-1, len(self.ungain))) * self.ungain
-        if self.training:
-            basis = self._chosen(self.unmix, self.row_inverse, self.column_inverse)
-            x = kept @ basis + self.mean.permute(1, 2, 0).flatten()
-            x = x.unflatten(2, (self.rows, self.columns, -1)).unflatten(1, self.grid)
-            x = x.transpose(2, 3).flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
-        else:
-            # Every coefficient that was not sent reads the zero put at the end.
-            x = functional.pad(kept, (0, 1)).index_select(2, self.place)
-            x = x.unflatten(2, (-1, self.rows, self.columns))
-            x = torch.einsum("nbcuv,ur,vs->nbcrs", x, self.row_inverse, self.column_inverse)
-            x = functional.conv2d(self._whole(x), self.unmix.T[:, :, None, None])
-            x = x + self._whole(self.mean.expand(1, self.grid[0] * self.grid[1], -1, -1, -1))
+        basis = self._chosen(self.unmix, self.row_inverse, self.column_inverse)
+        x = kept @ basis + self.mean.permute(1, 2, 0).flatten()
+        x = x.unflatten(2, (self.rows, self.columns, -1)).unflatten(1, self.grid)
+        x = x.transpose(2, 3).flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
         x = self.refine(x)
         if len(self.latent) == 3:
             return x[..., 0].transpose(1, 2)
@@ -135,11 +122,6 @@ class Bottleneck(nn.Module):
         """A map [B,C,H,W] as blocks [B,blocks,C,rows,columns]."""
         x = x.unflatten(2, (self.grid[0], self.rows)).unflatten(4, (self.grid[1], self.columns))
         return x.permute(0, 2, 4, 1, 3, 5).flatten(1, 2)
-
-    def _whole(self, blocks: Tensor) -> Tensor:
-        """The inverse of :meth:`_blocks`."""
-        x = blocks.unflatten(1, self.grid).permute(0, 3, 1, 4, 2, 5)
-        return x.flatten(4, 5).flatten(2, 3)
 
     def _chosen(self, mix: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         """The basis of the coefficients that are sent, [kept,rows*columns*channels]."""
@@ -179,8 +161,6 @@ class Bottleneck(nn.Module):
             order = order.view(self.dim, -1).T.flatten()
         scale = deviation[order].clamp(min=1e-6) / weight.repeat(len(order) // self.dim)
         self.order.copy_(order)
-        self.place.fill_(len(order))
-        self.place[order] = torch.arange(len(order), device=order.device)
         self.gain.copy_(1 / scale)
         self.bias.copy_(-mean[order] / scale)
         self.ungain.copy_(scale)
