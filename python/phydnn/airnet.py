@@ -25,6 +25,7 @@ from torch.nn import functional
 
 from phydnn import pruning
 from phydnn.datasets import Images
+from phydnn.delivery import gain
 from phydnn.errors import InputError
 from phydnn.spiral import LayerCode, Rule
 
@@ -190,10 +191,7 @@ class Delivered(nn.Module):
         They come shrunk by 1 / (1 + tau), and what the layer gives of them has another variance;
         over many layers either would add up.
         """
-        if not self.normalised:
-            return 1.0
-        share = max(0.1, 1 + (tau - self.tau) * self.ratio)
-        return (1 + tau) / (1 + self.tau) / math.sqrt(share)
+        return gain(tau, self.tau, self.ratio) if self.normalised else 1.0
 
     def forward(self, x: Tensor) -> Tensor:
         layer = self.layer
@@ -344,12 +342,11 @@ def _off(layer: nn.Module, weight: Tensor, means: Tensor, cover: Tensor) -> Tens
 def receive(client: nn.Module, send: Send) -> nn.Module:
     """A deployed network after one delivery: a copy with the weights that arrived."""
     arrived = copy.deepcopy(client)
-    there = weights_of(arrived)
+    layers = layers_of(arrived)
     with torch.no_grad():
         for name, weight in send(weights_of(client)).items():
-            layer = arrived.get_submodule(name.removesuffix(".weight"))
-            assert isinstance(layer, Delivered)
-            there[name].copy_(weight * layer.factor(_tau(send, name, layer.tau)))
+            factor = layers[name].factor(_tau(send, name, layers[name].tau))
+            layers[name].layer.weight.copy_(weight * factor)
     return arrived
 
 
@@ -363,13 +360,18 @@ def _groups(layer: nn.Module) -> int:
     return layer.groups if isinstance(layer, nn.Conv2d) else 1
 
 
-def weights_of(client: nn.Module) -> Weights:
-    """What is sent of a deployed network, by the names of the network that was trained."""
+def layers_of(client: nn.Module) -> dict[str, Delivered]:
+    """A deployed network's layers, by the names that their weights had in training."""
     return {
-        f"{name}.weight": module.layer.weight.detach()
+        f"{name}.weight": module
         for name, module in client.named_modules()
         if isinstance(module, Delivered)
     }
+
+
+def weights_of(client: nn.Module) -> Weights:
+    """What is sent of a deployed network, by the same names."""
+    return {name: module.layer.weight.detach() for name, module in layers_of(client).items()}
 
 
 def measure(client: nn.Module, images: Images, send: Send, deliveries: int = 20) -> Figures:
@@ -390,10 +392,9 @@ def measure(client: nn.Module, images: Images, send: Send, deliveries: int = 20)
     sent, shares, errors, powers = weights_of(client), [], 0.0, 0.0
     for part in range(deliveries):
         arrived = receive(client, send)
-        for name, weight in weights_of(arrived).items():
-            original, layer = sent[name], arrived.get_submodule(name.removesuffix(".weight"))
-            assert isinstance(layer, Delivered)
-            weight = weight / layer.factor(_tau(send, name, layer.tau))
+        for name, layer in layers_of(arrived).items():
+            weight = layer.layer.weight / layer.factor(_tau(send, name, layer.tau))
+            original = sent[name]
             errors += float((weight - original).square().sum() / original.square().mean())
             powers += weight.numel()
         shares.append(accuracy(arrived, images.take(slice(part, None, deliveries))))
@@ -415,7 +416,7 @@ def side_bytes(client: nn.Module) -> int:
     Numbers are float16; a layer's shape takes two 16-bit numbers, its weights' root mean square,
     ``tau`` and ``ratio`` one each.
     """
-    layers = [module for module in client.modules() if isinstance(module, Delivered)]
+    layers = layers_of(client).values()
     numbers = [5 + len(m.means) + len(m.shift) + len(m.scale) * m.normalised for m in layers]
     return 2 * sum(numbers)
 

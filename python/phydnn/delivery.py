@@ -5,10 +5,10 @@
 A server sends side information, protected, and weights, as analog symbols. The side information is
 a stream of bytes: the graph without its weights, all other numbers of it as float16 (batch
 normalisation, biases), and of each layer its weights' root mean square, spirals, repetition and
-amplitude. It crosses as QPSK with the convolutional code of rate 1/2 and constraint length 7, a CRC
-for each block, and as many copies as the Es/N0 asks for, and is counted in bytes and in channel
-uses. A client needs nothing else but the delivery's :class:`Ticket`. Neither torch nor the onnx
-package is needed here.
+amplitude, and the noise that those numbers are for. It crosses as QPSK with the convolutional code
+of rate 1/2 and constraint length 7, a CRC for each block, and as many copies as the Es/N0 asks for,
+and is counted in bytes and in channel uses. A client needs nothing else but the delivery's
+:class:`Ticket`. Neither torch nor the onnx package is needed here.
 """
 
 from __future__ import annotations
@@ -229,16 +229,22 @@ def shapes_of(skeleton: bytes) -> dict[str, tuple[int, ...]]:
 
 @dataclass(frozen=True, repr=False)
 class AirBundle(BaseBundle):
-    """A network to be delivered, or several of one structure, each for an Es/N0.
+    """A network to be delivered, for an Es/N0 or a range of it.
+
+    Between the ends of the range the weights are interpolated, and the protected tensors between
+    knots, linearly in dB.
 
     Attributes:
         skeleton: the graph without its float32 tensors, ``images`` uint8 [B,C,H,W] to ``logits``
             float32 [B,K].
-        networks: these tensors of each network.
+        ends: the tensors that cross as symbols, of the network for the low end and of that for the
+            high end; one where they are the same.
+        sides: all other tensors, of each knot.
     """
 
     skeleton: bytes
-    networks: tuple[Tensors, ...]
+    ends: tuple[Tensors, ...]
+    sides: tuple[Tensors, ...]
 
     SYSTEM = "airnet"
     COMPUTES = ("network.onnx", "arrays.safetensors")
@@ -250,28 +256,38 @@ class AirBundle(BaseBundle):
             shapes = shapes_of(skeleton)
         except InputError as error:
             raise BundleError(f"network.onnx: {error}") from error
-        boundaries = meta["delivery"]["boundaries"]
-        spec = {
-            f"{index}/{name}": (shape, np.float32)
-            for index in range(len(boundaries))
-            for name, shape in shapes.items()
+        weights, knots = meta["delivery"]["weights"], meta["delivery"]["knots"]
+        if sorted(set(knots)) != knots:
+            raise BundleError("bundle.json: delivery.knots: the Es/N0 do not rise")
+        for name in weights:
+            if name not in shapes:
+                raise BundleError(f"network.onnx: it has no tensor '{name}' of bundle.json")
+        ends, count = range(meta["delivery"]["ends"]), len(weights)
+        spec: dict[str, Any] = {
+            f"weights/{end}/{name}": (shapes[name], np.float16) for end in ends for name in weights
+        }
+        spec |= {f"scales/{end}": ((count,), np.float32) for end in ends}
+        others = [name for name in shapes if name not in weights]
+        spec |= {
+            f"side/{knot}/{name}": (shapes[name], np.float32)
+            for knot in range(len(knots))
+            for name in others
         }
         arrays = read_arrays(path / "arrays.safetensors", spec)
         networks = tuple(
-            {name: arrays[f"{index}/{name}"] for name in shapes} for index in range(len(boundaries))
+            {name: _kept(arrays, end, i, name) for i, name in enumerate(weights)} for end in ends
         )
-        for name in (weights := meta["delivery"]["weights"]):
-            if name not in shapes:
-                raise BundleError(f"network.onnx: it has no tensor '{name}' of bundle.json")
+        for name in weights:
             if not all(network[name].any() for network in networks):
                 raise BundleError(f"arrays.safetensors: the weights '{name}' are all zero")
+        sides = tuple({n: arrays[f"side/{k}/{n}"] for n in others} for k in range(len(knots)))
         for allocation in meta["delivery"]["allocations"]:
             if len(allocation["layers"]) != len(weights):
                 raise BundleError(
                     f"bundle.json: delivery.allocations: {len(allocation['layers'])} layers are "
                     f"coded, but {len(weights)} cross"
                 )
-        return cls(path, meta, skeleton, networks)
+        return cls(path, meta, skeleton, networks, sides)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -289,15 +305,20 @@ class AirBundle(BaseBundle):
         """The tensors that cross as symbols, in that order."""
         return tuple(self.meta["delivery"]["weights"])
 
+    @property
+    def knots(self) -> tuple[float, ...]:
+        """The Es/N0 in dB, rising, that the protected tensors are for."""
+        return tuple(map(float, self.meta["delivery"]["knots"]))
+
     def tensors(self, snr_db: float) -> Tensors:
-        """The network for an Es/N0: between two that were trained, their interpolation."""
-        at = np.array(self.meta["delivery"]["boundaries"], float)
-        order = np.argsort(at)
-        place = float(np.interp(snr_db, at[order], np.arange(len(at))))
-        low = min(int(place), len(at) - 1)
-        high, share = min(low + 1, len(at) - 1), np.float32(place - low)
-        first, second = self.networks[order[low]], self.networks[order[high]]
-        return {name: first[name] + share * (second[name] - first[name]) for name in first}
+        """The network for an Es/N0; beyond the ends of its range, that of the end."""
+        knots = self.knots
+        place = float(np.interp(snr_db, knots, np.arange(len(knots))))
+        low = min(int(place), len(knots) - 1)
+        high = min(low + 1, len(knots) - 1)
+        share = (min(max(snr_db, knots[0]), knots[-1]) - knots[0]) / max(knots[-1] - knots[0], 1e-9)
+        weights = _between(self.ends[0], self.ends[-1], share)
+        return weights | _between(self.sides[low], self.sides[high], place - low)
 
     def allocation(self, snr_db: float) -> list[dict[str, Any]]:
         """How each of :attr:`weights` is protected: the allocation nearest to the Es/N0."""
@@ -310,7 +331,7 @@ class AirBundle(BaseBundle):
         return []
 
     def golden_spec(self) -> Spec:
-        """``images`` uint8 [4,C,H,W] and ``logits`` float32 [4,K] of the first network."""
+        """``images`` uint8 [4,C,H,W] and ``logits`` float32 [4,K] of the low end."""
         return {
             "images": ((GOLDEN_BATCH, *self.input_shape), np.uint8),
             "logits": ((GOLDEN_BATCH, len(self.classes)), np.float32),
@@ -318,7 +339,7 @@ class AirBundle(BaseBundle):
 
     def _check_graphs(self) -> None:
         golden = self.golden()
-        answer = Network(fill(self.skeleton, self.networks[0])).logits(golden["images"])
+        answer = Network(fill(self.skeleton, self.tensors(self.knots[0]))).logits(golden["images"])
         if answer.shape != golden["logits"].shape:
             raise BundleError(f"network.onnx: its logits have shape {answer.shape}")
         difference = float(np.abs(answer - golden["logits"]).max())
@@ -328,26 +349,42 @@ class AirBundle(BaseBundle):
             )
 
 
+def _kept(arrays: Mapping[str, NDArray[Any]], end: int, place: int, name: str) -> NDArray[Any]:
+    """Weights of a bundle's file, the ``place``-th that cross, at their own scale."""
+    half = arrays[f"weights/{end}/{name}"].astype(np.float32)
+    return np.asarray(arrays[f"scales/{end}"][place] * half)
+
+
+def _between(one: Tensors, other: Tensors, share: float) -> Tensors:
+    part = np.float32(share)
+    return {name: one[name] + part * (other[name] - one[name]) for name in one}
+
+
 def write_bundle(
     folder: Path,
     meta: Mapping[str, Any],
     networks: Sequence[bytes],
     weights: Sequence[str],
-    boundaries: Sequence[float],
+    knots: Sequence[float],
     allocations: Sequence[Mapping[str, Any]],
     images: NDArray[np.uint8],
     card: str,
 ) -> AirBundle:
     """Writes a bundle of networks of one structure, and validates it.
 
+    Weights are kept over their root mean square as float16, 66 dB or more above what that rounds
+    off, which no noise on air is; of the ends of the range only.
+
     Args:
         folder: of the bundle, which must not be there; its name becomes the bundle's.
         meta: bundle.json's fields but name, system, files, opset and delivery.
-        networks: serialised ONNX models, ``images`` uint8 [B,C,H,W] to ``logits`` float32 [B,K].
+        networks: serialised ONNX models, ``images`` uint8 [B,C,H,W] to ``logits`` float32 [B,K],
+            whose weights are interpolations of the first's and the last's.
         weights: the initializers that cross as symbols, in order; no other may be made from them.
-        boundaries: Es/N0 in dB that each network is for.
+        knots: Es/N0 in dB that each network is for, rising.
         allocations: of each Es/N0 ``snr_db``, of each of ``weights`` in ``layers``: ``expansion``,
-            ``repeats`` and ``amplitude``.
+            ``repeats``, ``amplitude``, and of a layer that is normalised ``ratio``; see
+            :class:`Layer`.
         images: uint8 [4,C,H,W], for golden.npz.
         card: README.md.
 
@@ -355,30 +392,47 @@ def write_bundle(
         InputError: the networks differ in structure, or hold no sound weights.
     """
     stripped = [strip(model) for model in networks]
-    if not stripped or len(stripped) != len(boundaries):
+    if not stripped or len(stripped) != len(knots):
         raise InputError("each network needs the Es/N0 that it is for, and there must be one")
     skeleton, first = stripped[0]
-    for _, tensors in stripped:
+    last = stripped[-1][1]
+    for (_, tensors), snr_db in zip(stripped, knots, strict=True):
         if {n: t.shape for n, t in tensors.items()} != {n: t.shape for n, t in first.items()}:
             raise InputError("the networks of a bundle must have one structure: these differ")
+        share = (snr_db - knots[0]) / ((knots[-1] - knots[0]) or 1)
         for name in weights:
             if name not in tensors:
                 raise InputError(f"the network has no weights '{name}'")
             check_weights(name, tensors[name])
+            between = first[name] + np.float32(share) * (last[name] - first[name])
+            if not np.allclose(tensors[name], between, rtol=0, atol=1e-4 * _rms(between)):
+                raise InputError(
+                    f"the weights '{name}' for {snr_db:g} dB are no interpolation of the ends'"
+                )
     folder.parent.mkdir(parents=True, exist_ok=True)
     if folder.exists():
         raise InputError(f"{folder} exists: move it away, or choose another name")
+    ends = [first, last] if any((first[name] != last[name]).any() for name in weights) else [first]
+    arrays: dict[str, NDArray[Any]] = {}
+    for end, tensors in enumerate(ends):
+        scales = [_rms(tensors[name]) for name in weights]
+        arrays[f"scales/{end}"] = np.array(scales, np.float32)
+        for name, scale in zip(weights, scales, strict=True):
+            arrays[f"weights/{end}/{name}"] = (tensors[name] / scale).astype(np.float16)
+    for knot, (_, tensors) in enumerate(stripped):
+        arrays |= {f"side/{knot}/{n}": t for n, t in tensors.items() if n not in weights}
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
         part = Path(scratch) / folder.name
         part.mkdir()
         (part / "network.onnx").write_bytes(skeleton)
-        arrays = {f"{i}/{n}": t for i, (_, ts) in enumerate(stripped) for n, t in ts.items()}
         (part / "arrays.safetensors").write_bytes(save_safetensors(arrays))
-        logits = Network(fill(skeleton, first)).logits(images)
+        kept = {n: _kept(arrays, 0, i, n) for i, n in enumerate(weights)}
+        logits = Network(fill(skeleton, first | kept)).logits(images)
         np.savez_compressed(part / "golden.npz", images=images, logits=logits)
         delivery = {
             "weights": list(weights),
-            "boundaries": list(boundaries),
+            "ends": len(ends),
+            "knots": list(knots),
             "allocations": [dict(allocation) for allocation in allocations],
         }
         opset = read_opset(part / "network.onnx")
@@ -390,6 +444,10 @@ def write_bundle(
         os.replace(part, folder)
     folder.chmod(0o755)
     return AirBundle.load(folder)
+
+
+def _rms(values: NDArray[Any]) -> float:
+    return float(np.float32(np.sqrt(np.mean(np.square(values, dtype=float)))))
 
 
 def check_weights(name: str, values: NDArray[Any]) -> None:
@@ -533,7 +591,9 @@ def unprotect(
 # ---- what the side information says
 
 MAGIC = b"AIR1"
-LAYER = struct.Struct("<HBBff")
+LEAST_SHARE = 0.1
+"""Of the variance that is left of a layer's output without noise; estimates may say less."""
+LAYER = struct.Struct("<HBBffff")
 SPIRAL = struct.Struct("<ff")
 
 
@@ -546,12 +606,18 @@ class Layer:
         shape: its shape.
         scale: root mean square of its values.
         code: of its normalised values.
+        tau: noise on these, by :meth:`phydnn.spiral.LayerCode.noise_met`, that the rest of the
+            network is for.
+        ratio: how much of what the layer gives is the noise's for each unit of that; 0 of one that
+            no normalisation follows, or a network that does not mind.
     """
 
     name: str
     shape: tuple[int, ...]
     scale: float
     code: LayerCode
+    tau: float = 0.0
+    ratio: float = 0.0
 
     @property
     def count(self) -> int:
@@ -562,6 +628,34 @@ class Layer:
     def uses(self) -> int:
         """Channel uses."""
         return self.code.uses(self.count)
+
+    def gain(self, n0: ArrayLike, rule: Rule = "mmse") -> float:
+        """By what to multiply decoded weights that have met this noise; see :func:`gain`.
+
+        Args:
+            n0: noise variance, a number or real [uses]; infinite where nothing came.
+            rule: of the decoder; "nearest" shrinks nothing.
+        """
+        met = self.code.noise_met(n0, self.count) if self.ratio else math.inf
+        if not math.isfinite(met):
+            return 1.0
+        return gain(met, self.tau, self.ratio) / (1 if rule == "mmse" else 1 + met)
+
+
+def gain(met: float, expected: float, ratio: float) -> float:
+    """By what to multiply a layer's weights so that what it gives keeps its variance.
+
+    Side information stands for the noise that the server expected. Of weights that met other noise,
+    and were not shrunk, the layer's output has (1 + (met - expected) ratio) times the variance; the
+    error would add up over layers.
+
+    Args:
+        met: noise variance on weights of unit variance; they come shrunk by 1 / (1 + met).
+        expected: what it was when the side information was taken.
+        ratio: how much of the output's variance was the noise's for each unit of ``expected``.
+    """
+    share = max(LEAST_SHARE, 1 + (met - expected) * ratio)
+    return (1 + met) / (1 + expected) / math.sqrt(share)
 
 
 def pack_side(skeleton: bytes, layers: Sequence[Layer], protected: Tensors) -> bytes:
@@ -581,7 +675,7 @@ def pack_side(skeleton: bytes, layers: Sequence[Layer], protected: Tensors) -> b
         parts.append(
             LAYER.pack(
                 names.index(layer.name), len(code.spirals), code.repeats, code.amplitude,
-                layer.scale,
+                layer.scale, layer.tau, layer.ratio,
             )
         )  # fmt: skip
         parts += [SPIRAL.pack(spiral.gamma, spiral.alpha) for spiral in code.spirals]
@@ -602,15 +696,18 @@ def unpack_side(data: bytes) -> tuple[bytes, list[Layer], Tensors]:
         (count,), at = struct.unpack_from("<H", plain, 4), 6
         rows = []
         for _ in range(count):
-            index, expansion, repeats, amplitude, scale = LAYER.unpack_from(plain, at)
+            index, expansion, repeats, amplitude, *numbers = LAYER.unpack_from(plain, at)
             at += LAYER.size
             ends = range(at, at + expansion * SPIRAL.size, SPIRAL.size)
             spirals = tuple(Spiral(*SPIRAL.unpack_from(plain, end)) for end in ends)
             at += expansion * SPIRAL.size
-            rows.append((index, float(scale), LayerCode(spirals, repeats, amplitude)))
+            rows.append((index, LayerCode(spirals, repeats, amplitude), numbers))
         found: list[_Tensor] = []
         skeleton = _edit(plain[at:], found.append)
-        layers = [Layer(found[i].name, found[i].shape, scale, code) for i, scale, code in rows]
+        layers = [
+            Layer(found[i].name, found[i].shape, scale, code, tau, ratio)
+            for i, code, (scale, tau, ratio) in rows
+        ]
         protected: Tensors = {}
         for tensor in found:
             if tensor.data is not None:
@@ -621,6 +718,8 @@ def unpack_side(data: bytes) -> tuple[bytes, list[Layer], Tensors]:
             raise InputError(f"the network has not 1 to {MAX_WEIGHTS} weights")
         if not all(0 < layer.scale < math.inf for layer in layers):
             raise InputError("a layer's scale is no positive number")
+        if not all(0 <= n < math.inf for layer in layers for n in (layer.tau, layer.ratio)):
+            raise InputError("a layer's noise is no number that noise can be")
     except InputError:
         raise
     except (ValueError, IndexError, struct.error, zlib.error, OverflowError) as error:
@@ -760,6 +859,8 @@ class Shipment:
             raise InputError(f"a delivery is made for an Es/N0 of -20 to 60 dB, not {snr_db:g}")
         self.snr_db = snr_db
         tensors, allocation = bundle.tensors(snr_db), bundle.allocation(snr_db)
+        # Side information is for the Es/N0 that it was made for, and not for any beyond.
+        known = 10 ** (-min(max(snr_db, bundle.knots[0]), bundle.knots[-1]) / 10)
         sizes = [
             given["repeats"] * 2 ** given["expansion"] * tensors[name].size
             for name, given in zip(bundle.weights, allocation, strict=True)
@@ -771,7 +872,7 @@ class Shipment:
         for name, given, power in zip(bundle.weights, allocation, powers, strict=True):
             values = tensors[name]
             check_weights(name, values)
-            scale = float(np.float32(np.sqrt(np.mean(np.square(values, dtype=float)))))
+            scale = _rms(values)
             # More power, of the same uses, bears a denser spiral.
             strength = snr_db + 10 * math.log10(level * power)
             code = code_for(strength, given["expansion"], given["repeats"], alpha)
@@ -780,7 +881,9 @@ class Shipment:
             own = float(np.mean(np.square(np.abs(stream), dtype=float)))
             amplitude = float(np.float32(min(max(math.sqrt(level * power / own), 1e-3), 1e3)))
             code = LayerCode(code.spirals, code.repeats, amplitude)
-            self.layers.append(Layer(name, values.shape, scale, code))
+            ratio = float(np.float32(given.get("ratio", 0.0)))
+            tau = float(np.float32(code.noise_met(known, 1))) if ratio else 0.0
+            self.layers.append(Layer(name, values.shape, scale, code, tau, ratio))
             streams.append((amplitude * stream).astype(np.complex64))
         protected = {n: t for n, t in tensors.items() if n not in bundle.weights}
         self.side = pack_side(bundle.skeleton, self.layers, protected)
@@ -911,6 +1014,15 @@ class Client:
         joined = b"".join(block for block in blocks if block is not None)
         return unpack_side(joined[: ticket.side_bytes])
 
+    def gains(self, layers: Sequence[Layer], rule: Rule = "mmse") -> dict[str, float]:
+        """What :meth:`network` multiplies each layer's weights with; see :meth:`Layer.gain`."""
+        at = sum(self.ticket.uses[: self.ticket.side_frames])
+        found = {}
+        for layer in layers:
+            found[layer.name] = layer.gain(self._n0[at : at + layer.uses], rule)
+            at += layer.uses
+        return found
+
     def network(
         self, rule: Rule = "mmse", make: MakeCodec = lambda code: code
     ) -> tuple[bytes, dict[str, Any]]:
@@ -936,14 +1048,15 @@ class Client:
                 f"the network that was announced has {len(self._symbols) - at} channel uses of "
                 f"weights, the one that came {total}: they have another structure"
             )
-        filled = 0
+        filled, gains = 0, self.gains(layers, rule)
         for layer in layers:
             place = slice(at, at + layer.uses)
             decoded = make(layer.code).decode(
                 self._symbols[place], self._n0[place], layer.count, rule
             )
             filled += int(np.sum(decoded == 0)) if np.isinf(self._n0[place]).any() else 0
-            tensors[layer.name] = (np.float32(layer.scale) * decoded).reshape(layer.shape)
+            scale = np.float32(layer.scale * gains[layer.name])
+            tensors[layer.name] = (scale * decoded).reshape(layer.shape)
             at += layer.uses
         counts = {
             "weights": sum(layer.count for layer in layers),

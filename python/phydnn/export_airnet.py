@@ -75,24 +75,23 @@ def export_airnet(
         power = protection.allocate_power(sensitivity, counts)
     generator = torch.Generator().manual_seed(config.seed)
     reach = config.snr_high - config.snr_low
-    parts = max(1, math.ceil(reach / KNOT_DB)) if config.boundaries else 0
+    parts = math.ceil(reach / KNOT_DB)
     shares = [i / parts for i in range(parts + 1)] if parts else [0.0]
-    boundaries = [config.snr_low + share * reach for share in shares]
+    knots = [config.snr_low + share * reach for share in shares]
     graphs, clients = [], []
-    for share, snr_db in zip(shares, boundaries, strict=True):
+    for share, snr_db in zip(shares, knots, strict=True):
         send = airnet.Plain(10 ** (-snr_db / 10), generator, noise)
         clients.append(airnet.deploy(airnet.boundary(low, high, share), images, send))
         graphs.append(client_graph(clients[-1], torch.from_numpy(test.x[:2])))
     simulated = []
     for i in range(2 * len(clients) - 1):
         # At the knots, and midway between them.
-        client = mixed(clients[i // 2], clients[(i + 1) // 2], 0.5)
-        snr_db = (boundaries[i // 2] + boundaries[(i + 1) // 2]) / 2
+        snr_db = (knots[i // 2] + knots[(i + 1) // 2]) / 2
         send = airnet.Plain(10 ** (-snr_db / 10), generator, noise)
+        client = mixed(clients[i // 2], clients[(i + 1) // 2], 0.5, send)
         found = airnet.measure(client, test, send, deliveries)
         simulated.append({"channel": "awgn", "snr_db": snr_db, **found})
     a0 = airnet.accuracy(backbone, test)
-    layers = [{"expansion": 0, "repeats": 1, "amplitude": math.sqrt(power[n])} for n in counts]
     kind = (data or config.data).partition(":")[0]
     side = airnet.side_bytes(clients[0])
     made = checkpoint.load(sources[1])["provenance"]
@@ -118,20 +117,27 @@ def export_airnet(
         },
         "metrics": {"backbone": {"accuracy": a0, "n": len(test)}, "simulated": simulated},
     }
-    allocations = [{"snr_db": snr_db, "layers": layers} for snr_db in boundaries]
+    allocations = []
+    for snr_db, client in zip(knots, clients, strict=True):
+        ratios = {name: layer.ratio for name, layer in airnet.layers_of(client).items()}
+        plain = {"expansion": 0, "repeats": 1}
+        layers = [plain | {"amplitude": power[n] ** 0.5, "ratio": ratios[n]} for n in counts]
+        allocations.append({"snr_db": snr_db, "layers": layers})
     names = [name.replace(".weight", ".layer.weight") for name in counts]
     golden = test.x[:GOLDEN_BATCH]
     card = _card(out.name, meta, side)
-    return delivery.write_bundle(out, meta, graphs, names, boundaries, allocations, golden, card)
+    return delivery.write_bundle(out, meta, graphs, names, knots, allocations, golden, card)
 
 
-def mixed(one: nn.Module, other: nn.Module, place: float) -> nn.Module:
+def mixed(one: nn.Module, other: nn.Module, place: float, expected: airnet.Plain) -> nn.Module:
     """Two deployed networks' tensors, side information as well, interpolated as the client does."""
     network = airnet.receive(one, lambda weights: weights)
     tensors = other.state_dict()
     with torch.no_grad():
         for name, tensor in network.state_dict().items():
             tensor.lerp_(tensors[name], place)
+    for name, layer in airnet.layers_of(network).items():
+        layer.tau = expected.tau(name)
     return network
 
 

@@ -352,18 +352,11 @@ class LayerCode:
             raise ValueError(f"rule must be mmse or nearest, not {rule!r}")
         if len(symbols) != self.uses(count):
             raise ValueError(f"{count} weights take {self.uses(count)} uses, not {len(symbols)}")
-        shape = (self.repeats, count, self.reals // self.repeats)
-        size = math.prod(shape)
-        values = np.asarray(symbols, complex).view(float)[:size].reshape(shape)
-        variances = np.broadcast_to(np.asarray(n0, float), np.shape(symbols)) / self.amplitude**2
-        variances = np.repeat(variances, 2)[:size].reshape(shape)
-        # Without noise one copy is as good as all: the smallest variance keeps the sums finite.
-        weight = 1 / np.maximum(variances, 1e-12)
-        total = weight.sum(0)
-        heard = total > 0
+        weight, variances = self._copies(n0, count)
+        values = np.asarray(symbols, complex).view(float)[: weight.size].reshape(weight.shape)
         values = np.where(weight > 0, values, 0) * weight
-        values = np.divide(values.sum(0), total, out=np.zeros(shape[1:]), where=heard)
-        variances = np.divide(1, total, out=np.full(shape[1:], np.inf), where=heard)
+        heard, total = np.isfinite(variances), weight.sum(0)
+        values = np.divide(values.sum(0), total, out=np.zeros(total.shape), where=heard)
         values *= math.sqrt(2) / self.amplitude
         # Now each value is one of unit variance, and noise of the variance beside it.
         for level, spiral in enumerate(reversed(self.spirals)):
@@ -382,6 +375,39 @@ class LayerCode:
         if rule == "mmse":
             values = values / (1 + variances)
         return values[:, 0].astype(np.float32)
+
+    def _copies(self, n0: ArrayLike, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The weight of each copy [repeats, count, reals], and the variance of their average."""
+        shape = (self.repeats, count, self.reals // self.repeats)
+        variances = np.broadcast_to(np.asarray(n0, float), self.uses(count)) / self.amplitude**2
+        variances = np.repeat(variances, 2)[: math.prod(shape)].reshape(shape)
+        # Without noise one copy is as good as all: the smallest variance keeps the sums finite.
+        weight = 1 / np.maximum(variances, 1e-12)
+        total = weight.sum(0)
+        left = np.divide(1, total, out=np.full(total.shape, np.inf), where=total > 0)
+        return weight, left
+
+    def noise_met(self, n0: ArrayLike, count: int) -> float:
+        """:meth:`noise_variance` of weights that were received with such noise, all together.
+
+        It is what the decoder reckons with. Nested spirals, whose errors are no Gaussian noise, can
+        leave half as much again.
+
+        Args:
+            n0: noise variance, a number or real [uses(count)]; infinite where nothing came.
+            count: of the weights.
+
+        Returns:
+            the variance; infinite where nothing came of any weight.
+        """
+        if np.ndim(n0) == 0:
+            count = 1
+        _, variances = self._copies(n0, count)
+        for spiral in reversed(self.spirals):
+            left = spiral.distortion((variances[:, 0::2] + variances[:, 1::2]) / 2)
+            variances = np.where(left < 1, left / np.maximum(1 - left, 1e-9), np.inf)
+        kept = float(np.mean(1 / (1 + variances)))
+        return 1 / kept - 1 if kept > 0 else math.inf
 
     def distortion(self, snr_db: float, rule: Rule = "mmse") -> float:
         """Mean squared error of Gaussian weights over AWGN, 1 / SDR; theirs is a variance of 1.

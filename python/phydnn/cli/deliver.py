@@ -311,9 +311,9 @@ def _run(
     if source is not None and shipment is not None:
         sent = source.tensors(shipment.snr_db)
         _, came = strip(model)
-        error = power = 0.0
+        error, power, gains = 0.0, 0.0, client.gains(shipment.layers, rule)
         for layer in shipment.layers:
-            off = (came[layer.name] - sent[layer.name]) / layer.scale
+            off = (came[layer.name] / gains[layer.name] - sent[layer.name]) / layer.scale
             error += float(np.sum(np.square(off, dtype=float)))
             power += layer.count
         noiseless = Network(fill(source.skeleton, sent)).classes(images.x)

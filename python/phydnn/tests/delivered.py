@@ -1,14 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 the gr-phydnn authors
-"""A small network of the digits as a bundle to deliver, made in a second.
-
-``python -m phydnn.tests.delivered FOLDER`` makes the one that ships, models/airnet-digits.
-"""
+"""A small network of the digits as a bundle to deliver, made in a second: a perceptron."""
 
 from __future__ import annotations
 
 import functools
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -22,16 +18,7 @@ from sklearn.neural_network import MLPClassifier
 
 from phydnn.datasets import load
 from phydnn.delivery import AirBundle, write_bundle
-from phydnn.results import provenance
 
-TRAINING = {
-    "channel": "none",
-    "snr_db": [100.0],
-    "seed": 1,
-    "mode": "corrected",
-    "command": "python -m phydnn.tests.delivered models/airnet-digits",
-    "git": "",
-}
 META = {
     "version": "1",
     "task": "classification",
@@ -41,19 +28,17 @@ META = {
     },
     "classes": list("0123456789"),
     "input": {"shape": [1, 8, 8], "dtype": "uint8"},
-    "training": TRAINING,
+    "training": {
+        "channel": "none",
+        "snr_db": [100.0],
+        "seed": 1,
+        "mode": "corrected",
+        "command": "phydnn test",
+        "git": "",
+    },
     "metrics": {},
 }  # fmt: skip
 WEIGHTS = ["hidden.weight", "out.weight"]
-CARD = """# airnet-digits
-
-A network to try `phydnn deliver` with: a perceptron of 64, 96 and 10 neurons for scikit-learn's
-digits, trained in a second and without noise. Its 7,104 weights cross as analog symbols; biases and
-structure, some 550 bytes, are side information.
-
-Made by `python -m phydnn.tests.delivered models/airnet-digits`. Try
-`phydnn deliver --bundle airnet-digits --data digits --snr 5`.
-"""
 
 
 @functools.cache
@@ -99,17 +84,12 @@ def bundle(folder: Path, seeds: tuple[int, ...] = (1,), **options: Any) -> AirBu
         "meta": META,
         "networks": [model(trained(seed)) for seed in seeds],
         "weights": WEIGHTS,
-        "boundaries": [20.0 * i for i in range(len(seeds))],
+        "knots": [20.0 * i for i in range(len(seeds))],
         "allocations": [
             {"snr_db": 0.0, "layers": [{**spiral, "repeats": 2}, {**spiral, "amplitude": 2.0}]},
             {"snr_db": 10.0, "layers": [plain, spiral]},
         ],
         "images": load("digits", "test").x[:4],
-        "card": CARD,
+        "card": "A perceptron of 64, 96 and 10 neurons.\n",
     } | options
     return write_bundle(folder, **given)
-
-
-if __name__ == "__main__":
-    made_by = {**TRAINING, "git": provenance()["git"]}
-    bundle(Path(sys.argv[1]), meta={**META, "training": made_by})

@@ -171,3 +171,20 @@ def test_a_lost_copy_leaves_the_other() -> None:
 def test_bad_arguments_are_named(make: Callable[[], Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    ("code", "near"), [(code_for(8, 0, 3), 1e-9), (code_for(8, 1, 2), 0.05), (code_for(8, 2), 0.5)]
+)
+def test_noise_met_is_that_of_the_decoders_errors(code: LayerCode, near: float) -> None:
+    """Of weights with as much noise everywhere, and of weights some of which did not come."""
+    n0 = 10**-0.8
+    assert code.noise_met(n0, 1) == pytest.approx(code.noise_variance(8), rel=near)
+    count = 1 << 12
+    each = np.full(code.uses(count), n0)
+    assert code.noise_met(each, count) == pytest.approx(code.noise_met(n0, 1))
+    # All copies of a quarter of the weights: 1 / (1 + t) is what is left of a mean of those.
+    each.reshape(code.repeats, -1)[:, : code.uses(count) // code.repeats // 4] = np.inf
+    left = 0.75 / (1 + code.noise_met(n0, 1))
+    assert code.noise_met(each, count) == pytest.approx(1 / left - 1)
+    assert code.noise_met(np.inf, 1) == math.inf
