@@ -386,8 +386,11 @@ def test_tegrastats_that_stalls_fails_the_run(
 
 def test_tegrastats_that_tells_other_rails_fails_the_run(tmp_path: Path) -> None:
     first, then = (f"print('{rail} 5mW/5mW', flush=True)" for rail in ("VDD_IN", "VDD_SOC"))
-    meter = energy.Jetson(tmp_path, program(f"{first}\ntime.sleep(0.4)\n{then}\ntime.sleep(60)"))
+    sign = tmp_path / "sign"
+    waits = f"import os\nwhile not os.path.exists({str(sign)!r}): time.sleep(0.01)"
+    meter = energy.Jetson(tmp_path, program(f"{first}\n{waits}\n{then}\ntime.sleep(60)"))
     with pytest.raises(RunError, match="no longer shows what it did"), meter:
+        sign.touch()
         meter._thread.join(10)
 
 
