@@ -24,6 +24,14 @@ def pdu(values: Any, **metadata: Any) -> Any:
     return pmt.cons(pdus.put(pmt.make_dict(), **metadata), to_vector(np.ascontiguousarray(values)))
 
 
+def wait_for(debug: Any, count: int) -> None:
+    """Until so many messages are there, and a moment longer, in which no more should come."""
+    deadline = time.monotonic() + 60
+    while debug.num_messages() < count and time.monotonic() < deadline:
+        time.sleep(0.005)
+    time.sleep(0.05)
+
+
 class qa_head_tail(gr_unittest.TestCase):
     def run_block(self, block: Any, ports: tuple[str, str], messages: list[Any], count: int) -> Any:
         """Sends messages and returns the first ``count`` answers as (metadata, values)."""
@@ -32,10 +40,7 @@ class qa_head_tail(gr_unittest.TestCase):
         top.start()
         for message in messages:
             block.to_basic_block()._post(pmt.intern(ports[0]), message)
-        deadline = time.monotonic() + 30
-        while debug.num_messages() < count and time.monotonic() < deadline:
-            time.sleep(0.005)
-        time.sleep(0.05)
+        wait_for(debug, count)
         top.stop()
         top.wait()
         self.assertEqual(debug.num_messages(), count)
@@ -84,7 +89,7 @@ class qa_head_tail(gr_unittest.TestCase):
         """Images without a number are gathered; the rest leaves when time is up."""
         images = np.concatenate([GOLDEN["images"]] * 3)[:11]
         messages = [pdu(images[:1]), pdu(images[1:4]), pdu(images[4:])]
-        answers = self.through_head(messages, 3, batch_size=4, timeout_s=0.1)
+        answers = self.through_head(messages, 3, batch_size=4, timeout_s=2)
         counts = [pdus.get(metadata, "images") for metadata, _ in answers]
         self.assertEqual(counts, [4, 4, 3])
         self.assertEqual([pdus.get(metadata, "frame_number") for metadata, _ in answers], [0, 1, 2])
@@ -171,11 +176,11 @@ class qa_head_tail(gr_unittest.TestCase):
         )
         top.msg_connect((source, "images"), (debug, "store"))
         top.start()
-        time.sleep(0.2)
+        wait_for(debug, 2)
         self.assertEqual(debug.num_messages(), 2)
         for _ in range(5):
             source.to_basic_block()._post(pmt.intern("done"), pmt.PMT_T)
-        time.sleep(0.2)
+        wait_for(debug, 4)
         top.stop()
         top.wait()
         self.assertEqual(debug.num_messages(), 4)
@@ -195,7 +200,7 @@ class qa_head_tail(gr_unittest.TestCase):
         self.assertEqual(debug.num_messages(), 0)
         for _ in range(6):
             source.to_basic_block()._post(pmt.intern("done"), pmt.PMT_T)
-        time.sleep(0.2)
+        wait_for(debug, 4)
         top.stop()
         top.wait()
         frames = [pdus.parts(debug.get_message(i)) for i in range(debug.num_messages())]
