@@ -17,6 +17,7 @@ from phydnn.bundle import Bundle
 BUNDLE = Bundle.load("phydnn-resnet20-digits")
 GOLDEN = BUNDLE.golden()
 CLASSES = GOLDEN["logits"].argmax(1)
+LIMIT = 60.0  # seconds that anything may take
 
 
 def samples_of(numbers: list[int]) -> NDArray[np.complex64]:
@@ -30,17 +31,28 @@ def samples_of(numbers: list[int]) -> NDArray[np.complex64]:
         metadata = pdus.put(pmt.make_dict(), frame_number=number)
         message = pmt.cons(metadata, to_vector(GOLDEN["images"]))
         sender.head.to_basic_block()._post(pmt.intern("images"), message)
-    wait_for(sent, len(numbers))
-    time.sleep(0.05)
+    samples = samples_sent(sent, len(numbers), sink)
     top.stop()
     top.wait()
-    return np.array(sink.data(), np.complex64).reshape(len(numbers), -1)
+    return samples.reshape(len(numbers), -1)
+
+
+def samples_sent(sent: Any, frames: int, sink: Any) -> NDArray[np.complex64]:
+    """The samples of so many frames that a transmitter told of, once the sink has them."""
+    wait_for(sent, frames)
+    count = sum(pdus.get(sent.get_message(i), "samples") for i in range(frames))
+    deadline = time.monotonic() + LIMIT
+    while len(sink.data()) < count and time.monotonic() < deadline:
+        time.sleep(0.005)
+    return np.array(sink.data(), np.complex64)
 
 
 def wait_for(debug: Any, count: int) -> None:
-    deadline = time.monotonic() + 30
+    """Until so many messages are there, and a moment longer, in which no more should come."""
+    deadline = time.monotonic() + LIMIT
     while debug.num_messages() < count and time.monotonic() < deadline:
         time.sleep(0.005)
+    time.sleep(0.05)
 
 
 class qa_device_edge(gr_unittest.TestCase):
@@ -57,7 +69,8 @@ class qa_device_edge(gr_unittest.TestCase):
         message = pmt.cons(pmt.make_dict(), to_vector(samples.ravel().astype(np.complex64)))
         source.to_basic_block()._post(pmt.intern("pdus"), message)
         wait_for(classes, count)
-        time.sleep(0.05)
+        for debug in self.heard.values():
+            wait_for(debug, 1)
         top.stop()
         top.wait()
         self.assertEqual(classes.num_messages(), count)
@@ -125,11 +138,10 @@ class qa_device_edge(gr_unittest.TestCase):
         metadata = pdus.put(pmt.make_dict(), frame_number=0)
         symbols = to_vector(np.ascontiguousarray(GOLDEN["symbols"].ravel()))
         transmitter.to_basic_block()._post(pmt.intern("symbols"), pmt.cons(metadata, symbols))
-        wait_for(sent, 1)
-        time.sleep(0.05)
+        other = samples_sent(sent, 1, sink)
         top.stop()
         top.wait()
-        samples = np.concatenate([sink.data(), samples_of([1]).ravel()])
+        samples = np.concatenate([other, samples_of([1]).ravel()])
         answers = self.receive(samples, 2)
         self.assertEqual(pdus.get(answers[0][0], "reason"), "bundle")
         np.testing.assert_array_equal(answers[1][1], CLASSES)
@@ -144,11 +156,10 @@ class qa_device_edge(gr_unittest.TestCase):
         symbols = to_vector(np.ascontiguousarray(GOLDEN["symbols"].ravel()[:-1]))
         metadata = pdus.put(pmt.make_dict(), frame_number=0)
         transmitter.to_basic_block()._post(pmt.intern("symbols"), pmt.cons(metadata, symbols))
-        wait_for(sent, 1)
-        time.sleep(0.05)
+        samples = samples_sent(sent, 1, sink)
         top.stop()
         top.wait()
-        ((metadata, _),) = self.receive(np.array(sink.data()), 1)
+        ((metadata, _),) = self.receive(samples, 1)
         self.assertEqual(pdus.get(metadata, "reason"), "payload")
 
 
