@@ -87,11 +87,14 @@ class qa_reports(gr_unittest.TestCase):
     def test_letters(self) -> None:
         """Those that UHD writes to the terminal, which sees them all the same."""
         script = (
-            "import os, time\n"
+            "import array, fcntl, os, termios, time\n"
             "from gnuradio.phydnn import usrp\n"
+            "waiting = array.array('i', [0])\n"
             "with usrp.letters() as letters:\n"
             "    for words in (b'U', b'UU', b'O', b'an Ordinary Line\\n', b'L\\nD'):\n"
-            "        os.write(2, words); time.sleep(0.1)\n"
+            "        os.write(2, words); waiting[0] = 1\n"
+            "        while waiting[0]:  # until it has been read\n"
+            "            time.sleep(0.001); fcntl.ioctl(2, termios.FIONREAD, waiting)\n"
             "print(letters.counts)\n"
         )
         done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
