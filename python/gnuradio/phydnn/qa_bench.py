@@ -82,8 +82,9 @@ class TestMeasurements(gr_unittest.TestCase):
                 kernels.agree(race)
 
     def test_emulator(self) -> None:
-        self.assertGreater(emulator.through_sockets(2, 0.3, 0.05), 0.1)
-        self.assertGreater(emulator.channel_model(0.05), 0.1)
+        # How fast is the machine's matter; but in MS/s, not in samples.
+        for rate in (emulator.through_sockets(2, 0.3, 0.05), emulator.channel_model(0.2)):
+            self.assertTrue(1e-3 < rate < 1e3, rate)
 
 
 class TestPictures(gr_unittest.TestCase):

@@ -23,7 +23,7 @@ DELAYS = np.array([0, 3, 10, 55])  # samples
 GAINS = np.array([0.8, 0.3j, 0.2 - 0.1j, 0.1])
 N0 = 0.01
 REPLY = 65536  # samples that a peer sends at a time
-LIMIT = 60.0  # seconds that peers may take to come
+LIMIT = 60.0  # seconds that peers may take to come, or to go on
 
 SENDERS = """
 import array, sys, zmq
@@ -109,18 +109,19 @@ def through_sockets(nodes: int, fraction: float, seconds: float) -> float:
 
 
 def rate(emulator: phydnn.emulator, seconds: float) -> float:
-    """Millions of samples per second over that time.
+    """Millions of samples per second over that time, or until there are some.
 
     Raises:
         RunError: the emulation stood still.
     """
     before = emulator.status()
-    time.sleep(seconds)
-    after = emulator.status()
-    count = after["samples"] - before["samples"]
-    if count == 0:
-        raise RunError(f"the emulator stood still, its state is '{after['state']}'")
-    return count / (after["wall_s"] - before["wall_s"]) / 1e6
+    end = time.monotonic() + LIMIT
+    while time.monotonic() < end:
+        time.sleep(seconds)
+        after = emulator.status()
+        if count := after["samples"] - before["samples"]:
+            return float(count / (after["wall_s"] - before["wall_s"]) / 1e6)
+    raise RunError(f"the emulator stood still, its state is '{after['state']}'")
 
 
 def wait_until_running(emulator: phydnn.emulator) -> None:
