@@ -2,14 +2,12 @@
  * Copyright 2026 the gr-phydnn authors
  */
 #include "csi_estimator_impl.h"
-#include "pdu.h"
 #include <gnuradio/io_signature.h>
 
 namespace gr {
 namespace phydnn {
 
 namespace {
-const pmt::pmt_t grid_port = pmt::intern("grid");
 const pmt::pmt_t csi_port = pmt::intern("csi");
 } // namespace
 
@@ -24,14 +22,13 @@ csi_estimator_impl::csi_estimator_impl(const numerology& dimensions,
     : gr::block("csi_estimator",
                 gr::io_signature::make(0, 0, 0),
                 gr::io_signature::make(0, 0, 0)),
+      pdu::converter<csi_estimator>(
+          "grid", "grid", "the receiver is slower than the samples"),
       d_dimensions(dimensions),
       d_kernel(dimensions)
 {
     set_smoothing(smoothing);
-    message_port_register_in(grid_port);
-    message_port_register_out(grid_port);
     message_port_register_out(csi_port);
-    set_msg_handler(grid_port, [this](const pmt::pmt_t& message) { handle(message); });
 }
 
 void csi_estimator_impl::set_smoothing(const std::string& smoothing)
@@ -39,43 +36,24 @@ void csi_estimator_impl::set_smoothing(const std::string& smoothing)
     d_smoothing = kernels::smoothing_from_name(smoothing);
 }
 
-void csi_estimator_impl::handle(const pmt::pmt_t& message)
+pmt::pmt_t csi_estimator_impl::convert(const pmt::pmt_t& metadata, const pmt::pmt_t& grid)
 {
-    auto meta = pdu::meta(message);
-    if (pdu::is_true(meta, "erased")) {
-        message_port_pub(grid_port, message);
-        return;
-    }
     size_t size = 0;
-    const auto data = pdu::complex_data(message);
-    const gr_complex* grid = pmt::c32vector_elements(data, size);
-    const long uses = pdu::get_long(meta, "uses", 0);
-    const char* fault = nullptr;
-    if (nmsgs(grid_port) > pdu::longest_queue)
-        fault = "overrun";
-    else if (uses < 1 ||
-             size != d_dimensions.grid_symbols(size_t(uses)) * d_dimensions.used)
-        fault = "payload";
-    if (fault) {
-        d_dropped++;
-        d_logger->warn(
-            "frame {} is erased: {}.",
-            pdu::get_long(meta, "frame_number", -1),
-            std::string(fault) == "overrun"
-                ? "the receiver is slower than the samples"
-                : "the size of its grid does not follow from its channel uses");
-        message_port_pub(grid_port, pdu::erase(meta, fault));
-        return;
-    }
+    const auto data = pdu::complex_vector(grid);
+    const gr_complex* cells = pmt::c32vector_elements(data, size);
+    const long uses = pdu::get_long(metadata, "uses", 0);
+    if (uses < 1 || size != d_dimensions.grid_symbols(size_t(uses)) * d_dimensions.used)
+        throw std::invalid_argument(
+            "the size of its grid does not follow from its channel uses");
 
-    const auto e = d_kernel.estimate(grid, size_t(uses), d_smoothing);
+    const auto e = d_kernel.estimate(cells, size_t(uses), d_smoothing);
     const auto refined = pmt::init_c32vector(e.refined.size(), e.refined.data());
     const auto n0 = pmt::from_double(e.n0);
     const auto snr_db = pmt::from_double(e.snr_db);
 
     auto csi = pmt::make_dict();
     for (const char* key : { "frame_number", "sample_index", "cfo" })
-        csi = pdu::set(csi, key, pdu::get(meta, key));
+        csi = pdu::set(csi, key, pdu::get(metadata, key));
     csi = pdu::set(csi, "snr_db", snr_db);
     csi = pdu::set(csi, "csi_n0", n0);
     csi = pdu::set(csi, "ls", pmt::init_c32vector(e.ls.size(), e.ls.data()));
@@ -85,10 +63,10 @@ void csi_estimator_impl::handle(const pmt::pmt_t& message)
     csi = pdu::set(csi, "subcarriers", pmt::from_long(d_dimensions.used));
     message_port_pub(csi_port, csi);
 
-    meta = pdu::set(meta, "csi", refined);
+    auto meta = pdu::set(metadata, "csi", refined);
     meta = pdu::set(meta, "csi_n0", n0);
     meta = pdu::set(meta, "snr_db", snr_db);
-    message_port_pub(grid_port, pmt::cons(meta, data));
+    return pmt::cons(meta, data);
 }
 
 } // namespace phydnn

@@ -4,6 +4,7 @@
 #ifndef INCLUDED_PHYDNN_CSI_ESTIMATOR_IMPL_H
 #define INCLUDED_PHYDNN_CSI_ESTIMATOR_IMPL_H
 
+#include "pdu.h"
 #include <gnuradio/phydnn/csi_estimator.h>
 #include <kernels/csi.h>
 #include <atomic>
@@ -11,21 +12,19 @@
 namespace gr {
 namespace phydnn {
 
-class csi_estimator_impl : public csi_estimator
+class csi_estimator_impl : public pdu::converter<csi_estimator>
 {
 public:
     csi_estimator_impl(const numerology& dimensions, const std::string& smoothing);
 
     void set_smoothing(const std::string& smoothing) override;
-    uint64_t dropped() const override { return d_dropped; }
 
 private:
-    void handle(const pmt::pmt_t& message);
+    pmt::pmt_t convert(const pmt::pmt_t& metadata, const pmt::pmt_t& grid) override;
 
     const numerology d_dimensions;
     kernels::csi_estimator d_kernel;
     std::atomic<kernels::smoothing> d_smoothing;
-    std::atomic<uint64_t> d_dropped{ 0 };
 };
 
 } // namespace phydnn

@@ -2,16 +2,10 @@
  * Copyright 2026 the gr-phydnn authors
  */
 #include "embedding_demapper_impl.h"
-#include "pdu.h"
 #include <gnuradio/io_signature.h>
 
 namespace gr {
 namespace phydnn {
-
-namespace {
-const pmt::pmt_t symbols_port = pmt::intern("symbols");
-const pmt::pmt_t slices_port = pmt::intern("slices");
-} // namespace
 
 embedding_demapper::sptr embedding_demapper::make(const std::vector<float>& embeddings,
                                                   size_t dim,
@@ -29,12 +23,11 @@ embedding_demapper_impl::embedding_demapper_impl(const std::vector<float>& embed
     : gr::block("embedding_demapper",
                 gr::io_signature::make(0, 0, 0),
                 gr::io_signature::make(0, 0, 0)),
+      pdu::converter<embedding_demapper>(
+          "symbols", "slices", "symbols come faster than they can be demapped"),
       d_kernel(embeddings, dim, points)
 {
     set_decision(decision);
-    message_port_register_in(symbols_port);
-    message_port_register_out(slices_port);
-    set_msg_handler(symbols_port, [this](const pmt::pmt_t& message) { handle(message); });
 }
 
 void embedding_demapper_impl::set_decision(const std::string& decision)
@@ -45,12 +38,13 @@ void embedding_demapper_impl::set_decision(const std::string& decision)
     d_soft = decision == "soft";
 }
 
-pmt::pmt_t embedding_demapper_impl::demap(const pmt::pmt_t& symbols,
-                                          const pmt::pmt_t& n0) const
+pmt::pmt_t embedding_demapper_impl::convert(const pmt::pmt_t& metadata,
+                                            const pmt::pmt_t& symbols)
 {
     if (!pmt::is_c32vector(symbols))
         throw std::invalid_argument("symbols must be a c32vector");
     size_t count = 0, size = 0;
+    const auto n0 = pdu::get(metadata, "n0");
     const gr_complex* received = pmt::c32vector_elements(symbols, count);
     const auto slices = pmt::make_f32vector(count * d_kernel.dim(), 0.0f);
     float* values = pmt::f32vector_writable_elements(slices, size);
@@ -67,36 +61,7 @@ pmt::pmt_t embedding_demapper_impl::demap(const pmt::pmt_t& symbols,
             "soft decisions need n0 in the metadata, a number or an "
             "f32vector as long as the symbols; else set hard ones");
     }
-    return slices;
-}
-
-void embedding_demapper_impl::handle(const pmt::pmt_t& message)
-{
-    d_received++;
-    const auto meta = pdu::meta(message);
-    if (pdu::is_true(meta, "erased")) {
-        d_erased++;
-        message_port_pub(slices_port, message);
-        return;
-    }
-    const char* reason = "payload";
-    try {
-        if (nmsgs(symbols_port) > pdu::longest_queue) {
-            reason = "overrun";
-            throw std::invalid_argument("symbols come faster than they can be demapped");
-        }
-        const auto symbols = pmt::is_pair(message) ? pmt::cdr(message) : pmt::PMT_NIL;
-        message_port_pub(slices_port,
-                         pmt::cons(meta, demap(symbols, pdu::get(meta, "n0"))));
-    } catch (const std::invalid_argument& fault) {
-        d_dropped++;
-        d_logger->warn("frame {} is erased: {}.",
-                       pdu::get_long(meta, "frame_number", -1),
-                       fault.what());
-        const auto erasure = pdu::erase(meta, reason);
-        message_port_pub(slices_port,
-                         pmt::cons(pmt::car(erasure), pmt::make_f32vector(0, 0.0f)));
-    }
+    return pmt::cons(metadata, slices);
 }
 
 } // namespace phydnn

@@ -4,6 +4,7 @@
 #ifndef INCLUDED_PHYDNN_EMBEDDING_DEMAPPER_IMPL_H
 #define INCLUDED_PHYDNN_EMBEDDING_DEMAPPER_IMPL_H
 
+#include "pdu.h"
 #include <gnuradio/phydnn/embedding_demapper.h>
 #include <kernels/embedding_codec.h>
 #include <atomic>
@@ -11,7 +12,7 @@
 namespace gr {
 namespace phydnn {
 
-class embedding_demapper_impl : public embedding_demapper
+class embedding_demapper_impl : public pdu::converter<embedding_demapper>
 {
 public:
     embedding_demapper_impl(const std::vector<float>& embeddings,
@@ -21,19 +22,13 @@ public:
 
     void set_decision(const std::string& decision) override;
     std::string decision() const override { return d_soft ? "soft" : "hard"; }
-    uint64_t received() const override { return d_received; }
-    uint64_t erased() const override { return d_erased; }
-    uint64_t dropped() const override { return d_dropped; }
 
 private:
-    void handle(const pmt::pmt_t& message);
-    pmt::pmt_t demap(const pmt::pmt_t& symbols, const pmt::pmt_t& n0) const;
+    pmt::pmt_t convert(const pmt::pmt_t& metadata, const pmt::pmt_t& symbols) override;
+    pmt::pmt_t nothing() const override { return pmt::make_f32vector(0, 0.0f); }
 
     const kernels::embedding_codec d_kernel;
     std::atomic<bool> d_soft{ false };
-    std::atomic<uint64_t> d_received{ 0 };
-    std::atomic<uint64_t> d_erased{ 0 };
-    std::atomic<uint64_t> d_dropped{ 0 };
 };
 
 } // namespace phydnn

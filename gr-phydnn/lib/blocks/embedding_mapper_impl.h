@@ -4,14 +4,14 @@
 #ifndef INCLUDED_PHYDNN_EMBEDDING_MAPPER_IMPL_H
 #define INCLUDED_PHYDNN_EMBEDDING_MAPPER_IMPL_H
 
+#include "pdu.h"
 #include <gnuradio/phydnn/embedding_mapper.h>
 #include <kernels/embedding_codec.h>
-#include <atomic>
 
 namespace gr {
 namespace phydnn {
 
-class embedding_mapper_impl : public embedding_mapper
+class embedding_mapper_impl : public pdu::converter<embedding_mapper>
 {
 public:
     embedding_mapper_impl(const std::vector<float>& embeddings,
@@ -20,18 +20,11 @@ public:
                           const std::string& lookup);
 
     float average_power() const override { return d_kernel.average_power(); }
-    uint64_t received() const override { return d_received; }
-    uint64_t erased() const override { return d_erased; }
-    uint64_t dropped() const override { return d_dropped; }
 
 private:
-    void handle(const pmt::pmt_t& message);
-    pmt::pmt_t map(const pmt::pmt_t& slices) const;
+    pmt::pmt_t convert(const pmt::pmt_t& metadata, const pmt::pmt_t& slices) override;
 
     const kernels::embedding_codec d_kernel;
-    std::atomic<uint64_t> d_received{ 0 };
-    std::atomic<uint64_t> d_erased{ 0 };
-    std::atomic<uint64_t> d_dropped{ 0 };
 };
 
 } // namespace phydnn

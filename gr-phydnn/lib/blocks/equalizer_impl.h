@@ -4,26 +4,24 @@
 #ifndef INCLUDED_PHYDNN_EQUALIZER_IMPL_H
 #define INCLUDED_PHYDNN_EQUALIZER_IMPL_H
 
+#include "pdu.h"
 #include <gnuradio/phydnn/equalizer.h>
 #include <kernels/equalizer.h>
-#include <atomic>
 
 namespace gr {
 namespace phydnn {
 
-class equalizer_impl : public equalizer
+class equalizer_impl : public pdu::converter<equalizer>
 {
 public:
     explicit equalizer_impl(const numerology& dimensions);
 
-    uint64_t dropped() const override { return d_dropped; }
 
 private:
-    void handle(const pmt::pmt_t& message);
+    pmt::pmt_t convert(const pmt::pmt_t& metadata, const pmt::pmt_t& grid) override;
 
     const numerology d_dimensions;
     kernels::equalizer d_kernel;
-    std::atomic<uint64_t> d_dropped{ 0 };
 };
 
 } // namespace phydnn

@@ -90,7 +90,7 @@ void frame_transmitter_impl::enqueue(const pmt::pmt_t& message)
 {
     const auto meta = pdu::meta(message);
     size_t uses = 0;
-    const auto data = pdu::complex_data(message);
+    const auto data = pdu::complex_vector(pdu::data(message));
     const gr_complex* payload = pmt::c32vector_elements(data, uses);
     const long number = pdu::get_long(meta, "frame_number", d_next_number);
     d_next_number = number + 1;

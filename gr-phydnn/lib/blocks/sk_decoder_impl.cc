@@ -1,18 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * Copyright 2026 the gr-phydnn authors
  */
-#include "pdu.h"
 #include "sk_decoder_impl.h"
 #include <gnuradio/io_signature.h>
 #include <algorithm>
 
 namespace gr {
 namespace phydnn {
-
-namespace {
-const pmt::pmt_t symbols_port = pmt::intern("symbols");
-const pmt::pmt_t weights_port = pmt::intern("weights");
-} // namespace
 
 sk_decoder::sptr sk_decoder::make(const std::vector<float>& gammas,
                                   const std::vector<float>& alphas,
@@ -32,6 +26,8 @@ sk_decoder_impl::sk_decoder_impl(kernels::layer_code code,
                                  const std::string& rule)
     : gr::block(
           "sk_decoder", gr::io_signature::make(0, 0, 0), gr::io_signature::make(0, 0, 0)),
+      pdu::converter<sk_decoder>(
+          "symbols", "weights", "symbols come faster than they can be decoded"),
       d_code(std::move(code)),
       d_weights(weights)
 {
@@ -39,9 +35,6 @@ sk_decoder_impl::sk_decoder_impl(kernels::layer_code code,
         throw std::invalid_argument("weights must be at most 2^24, not " +
                                     std::to_string(weights));
     set_rule(rule);
-    message_port_register_in(symbols_port);
-    message_port_register_out(weights_port);
-    set_msg_handler(symbols_port, [this](const pmt::pmt_t& message) { handle(message); });
 }
 
 void sk_decoder_impl::set_rule(const std::string& rule)
@@ -49,11 +42,12 @@ void sk_decoder_impl::set_rule(const std::string& rule)
     d_nearest = kernels::spiral_rule_from(rule) == kernels::spiral_rule::nearest;
 }
 
-pmt::pmt_t sk_decoder_impl::decode(const pmt::pmt_t& symbols, const pmt::pmt_t& n0)
+pmt::pmt_t sk_decoder_impl::convert(const pmt::pmt_t& metadata, const pmt::pmt_t& symbols)
 {
     if (!pmt::is_c32vector(symbols))
         throw std::invalid_argument("symbols must be a c32vector");
     size_t uses = 0, size = 0;
+    const auto n0 = pdu::get(metadata, "n0");
     const gr_complex* received = pmt::c32vector_elements(symbols, uses);
     size_t count = d_code.capacity(uses);
     if (d_weights)
@@ -77,41 +71,7 @@ pmt::pmt_t sk_decoder_impl::decode(const pmt::pmt_t& symbols, const pmt::pmt_t& 
                   count,
                   d_nearest ? kernels::spiral_rule::nearest : kernels::spiral_rule::mmse,
                   pmt::f32vector_writable_elements(weights, size));
-    return weights;
-}
-
-void sk_decoder_impl::fill(const pmt::pmt_t& metadata)
-{
-    d_filled += d_weights;
-    message_port_pub(weights_port,
-                     pmt::cons(metadata, pmt::make_f32vector(d_weights, 0.0f)));
-}
-
-void sk_decoder_impl::handle(const pmt::pmt_t& message)
-{
-    d_received++;
-    const auto meta = pdu::meta(message);
-    if (pdu::is_true(meta, "erased")) {
-        d_erased++;
-        fill(meta);
-        return;
-    }
-    const char* reason = "payload";
-    try {
-        if (nmsgs(symbols_port) > pdu::longest_queue) {
-            reason = "overrun";
-            throw std::invalid_argument("symbols come faster than they can be decoded");
-        }
-        const auto symbols = pmt::is_pair(message) ? pmt::cdr(message) : pmt::PMT_NIL;
-        message_port_pub(weights_port,
-                         pmt::cons(meta, decode(symbols, pdu::get(meta, "n0"))));
-    } catch (const std::invalid_argument& fault) {
-        d_dropped++;
-        d_logger->warn("frame {} is erased: {}.",
-                       pdu::get_long(meta, "frame_number", -1),
-                       fault.what());
-        fill(pmt::car(pdu::erase(meta, reason)));
-    }
+    return pmt::cons(metadata, weights);
 }
 
 } // namespace phydnn

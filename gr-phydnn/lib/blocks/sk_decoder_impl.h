@@ -4,6 +4,7 @@
 #ifndef INCLUDED_PHYDNN_SK_DECODER_IMPL_H
 #define INCLUDED_PHYDNN_SK_DECODER_IMPL_H
 
+#include "pdu.h"
 #include <gnuradio/phydnn/sk_decoder.h>
 #include <kernels/spiral.h>
 #include <atomic>
@@ -11,30 +12,26 @@
 namespace gr {
 namespace phydnn {
 
-class sk_decoder_impl : public sk_decoder
+class sk_decoder_impl : public pdu::converter<sk_decoder>
 {
 public:
     sk_decoder_impl(kernels::layer_code code, size_t weights, const std::string& rule);
 
     void set_rule(const std::string& rule) override;
     std::string rule() const override { return d_nearest ? "nearest" : "mmse"; }
-    uint64_t received() const override { return d_received; }
-    uint64_t erased() const override { return d_erased; }
-    uint64_t dropped() const override { return d_dropped; }
-    uint64_t filled() const override { return d_filled; }
+    uint64_t filled() const override { return d_weights * (erased() + dropped()); }
 
 private:
-    void handle(const pmt::pmt_t& message);
-    pmt::pmt_t decode(const pmt::pmt_t& symbols, const pmt::pmt_t& n0);
-    void fill(const pmt::pmt_t& metadata);
+    pmt::pmt_t convert(const pmt::pmt_t& metadata, const pmt::pmt_t& symbols) override;
+    pmt::pmt_t pass(const pmt::pmt_t& erasure) const override
+    {
+        return pmt::cons(pdu::meta(erasure), nothing());
+    }
+    pmt::pmt_t nothing() const override { return pmt::make_f32vector(d_weights, 0.0f); }
 
     kernels::layer_code d_code;
     const size_t d_weights;
     std::atomic<bool> d_nearest{ false };
-    std::atomic<uint64_t> d_received{ 0 };
-    std::atomic<uint64_t> d_erased{ 0 };
-    std::atomic<uint64_t> d_dropped{ 0 };
-    std::atomic<uint64_t> d_filled{ 0 };
 };
 
 } // namespace phydnn
