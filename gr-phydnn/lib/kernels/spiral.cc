@@ -291,7 +291,8 @@ spiral_rule spiral_rule_from(const std::string& name)
                                 "\"");
 }
 
-spiral::spiral(float gamma, float alpha) : d_gamma(gamma), d_alpha(alpha)
+spiral::spiral(float gamma, float alpha)
+    : d_gamma(gamma), d_alpha(alpha), d_nothing{ 0, 1, 1, 1 }, d_means(2 * (columns + 1))
 {
     if (!(gamma >= 0 && gamma <= max_gamma))
         throw std::invalid_argument("gamma must be 0 to 32, not " +
@@ -357,16 +358,15 @@ void spiral::mmse(const std::complex<float>* symbols,
         const size_t part = std::min(chunk, count - at);
         decibels(n0 + at, part, lowest, highest, levels);
         for (size_t i = 0; i < part; ++i) {
-            const level& known =
-                d_levels[levels[i]].offset < 0 ? prepare(levels[i]) : d_levels[levels[i]];
+            const bool came = n0[at + i] <= std::numeric_limits<float>::max();
+            if (came && d_levels[levels[i]].offset < 0)
+                prepare(levels[i]);
+            const level& known = came ? d_levels[levels[i]] : d_nothing;
             offsets[i] = known.offset;
             rows[i] = known.rows;
             // Below the table's own noise, only what moves along an arm is left.
             if (left)
-                left[at + i] =
-                    n0[at + i] <= std::numeric_limits<float>::max()
-                        ? known.distortion * std::min(1.f, n0[at + i] / known.n0)
-                        : 1;
+                left[at + i] = known.distortion * std::min(1.f, n0[at + i] / known.n0);
         }
         polar(reinterpret_cast<const float*>(symbols + at), part, rho, theta);
         look_up(rho,
@@ -378,15 +378,12 @@ void spiral::mmse(const std::complex<float>* symbols,
                 d_gamma,
                 float(d_step),
                 weights + at);
-        for (size_t i = 0; i < part; ++i)
-            weights[at + i] =
-                n0[at + i] <= std::numeric_limits<float>::max() ? weights[at + i] : 0;
     }
 }
 
 /*! The midpoint rule over the arms' radii, as many standard deviations of the noise about
  * the symbol as can count; half a turn on, the mean is the same with the other sign. */
-const spiral::level& spiral::prepare(int index)
+void spiral::prepare(int index)
 {
     const double g = d_gamma, c = d_scale, alpha = d_alpha;
     const double delta = g > 0 ? M_PI / g : 1.0;
@@ -441,7 +438,6 @@ const spiral::level& spiral::prepare(int index)
     made.rows = static_cast<float>(rows);
     made.n0 = static_cast<float>(n0);
     made.distortion = static_cast<float>(distortion);
-    return made;
 }
 
 std::vector<spiral> spirals(const std::vector<float>& gammas,

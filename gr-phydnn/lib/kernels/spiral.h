@@ -79,7 +79,7 @@ private:
         float distortion = 1;
     };
 
-    const level& prepare(int decibels);
+    void prepare(int decibels);
     bool straight() const { return d_gamma == 0 && d_alpha == 1; }
 
     static constexpr int lowest = -80, highest = 30; // dB
@@ -89,6 +89,7 @@ private:
     double d_scale;
     double d_step; // of radius, in the tables
     std::array<level, highest - lowest + 1> d_levels;
+    level d_nothing;            // of what never came: the prior's mean, 0
     std::vector<float> d_means; // all tables, one after the other
 };
 

@@ -1,33 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * Copyright 2026 the gr-phydnn authors
  */
+#include "samples.h"
 #include <kernels/embedding_codec.h>
-#include <boost/test/data/monomorphic.hpp>
-#include <boost/test/data/test_case.hpp>
-#include <boost/test/unit_test.hpp>
 #include <algorithm>
-#include <cmath>
-#include <limits>
-#include <random>
 
 using namespace gr::phydnn::kernels;
-namespace data = boost::unit_test::data;
-using complex = std::complex<float>;
 
 namespace {
-
-constexpr float infinity = std::numeric_limits<float>::infinity();
-constexpr float not_a_number = std::numeric_limits<float>::quiet_NaN();
-
-std::vector<float> gaussian(size_t count, unsigned seed)
-{
-    std::mt19937 engine(seed);
-    std::normal_distribution<float> normal;
-    std::vector<float> values(count);
-    for (auto& v : values)
-        v = normal(engine);
-    return values;
-}
 
 std::vector<complex> psk(size_t size)
 {
@@ -38,14 +18,12 @@ std::vector<complex> psk(size_t size)
 }
 
 std::vector<complex>
-noisy(const std::vector<complex>& points, size_t count, unsigned seed)
+scattered(const std::vector<complex>& points, size_t count, unsigned seed)
 {
-    const auto noise = gaussian(2 * count, seed);
     std::vector<complex> symbols(count);
     for (size_t n = 0; n < count; ++n)
-        symbols[n] =
-            points[n % points.size()] + 0.2f * complex(noise[2 * n], noise[2 * n + 1]);
-    return symbols;
+        symbols[n] = points[n % points.size()];
+    return noisy(symbols, 0.08f, seed);
 }
 
 std::vector<instruction_set> available()
@@ -134,7 +112,7 @@ BOOST_DATA_TEST_CASE(soft_decisions_are_posterior_means,
     const size_t count = 101, dim = 21;
     const auto embeddings = gaussian(size * dim, 1);
     const auto points = psk(size);
-    const auto symbols = noisy(points, count, 3);
+    const auto symbols = scattered(points, count, 3);
     const embedding_codec codec(embeddings, dim, points);
     std::vector<float> slices(count * dim);
     codec.decode_soft(symbols.data(), count, n0, slices.data());
@@ -165,7 +143,7 @@ BOOST_DATA_TEST_CASE(every_instruction_set_gives_the_same_bits,
     const auto embeddings = gaussian(size * dim, 1);
     const auto slices = gaussian(count * dim, 2);
     const auto points = psk(size);
-    const auto symbols = noisy(points, count, 3);
+    const auto symbols = scattered(points, count, 3);
     std::vector<float> n0(count);
     for (int n = 0; n < count; ++n)
         n0[n] = std::pow(10.0f, 1.0f - 0.05f * n);
@@ -206,7 +184,7 @@ BOOST_AUTO_TEST_CASE(limits_of_the_noise_variance)
     const size_t dim = 5, size = 16;
     const auto embeddings = gaussian(size * dim, 1);
     const auto points = psk(size);
-    auto symbols = noisy(points, 50, 3);
+    auto symbols = scattered(points, 50, 3);
     symbols.push_back({ 1e6f, 2e6f });
     symbols.push_back({ -1e30f, 1e29f });
     const embedding_codec codec(embeddings, dim, points);

@@ -1,32 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * Copyright 2026 the gr-phydnn authors
  */
+#include "samples.h"
 #include <kernels/finite_codec.h>
-#include <boost/test/data/monomorphic.hpp>
-#include <boost/test/data/test_case.hpp>
-#include <boost/test/unit_test.hpp>
-#include <cmath>
-#include <limits>
-#include <random>
 
 using namespace gr::phydnn::kernels;
-namespace data = boost::unit_test::data;
-using complex = std::complex<float>;
 
 namespace {
-
-constexpr float infinity = std::numeric_limits<float>::infinity();
-constexpr float not_a_number = std::numeric_limits<float>::quiet_NaN();
-
-std::vector<float> gaussian(size_t count, unsigned seed)
-{
-    std::mt19937 engine(seed);
-    std::normal_distribution<float> normal;
-    std::vector<float> values(count);
-    for (auto& v : values)
-        v = normal(engine);
-    return values;
-}
 
 std::vector<float> falling(size_t size)
 {
@@ -81,10 +61,7 @@ BOOST_DATA_TEST_CASE(soft_decisions_follow_bayes,
     const size_t size = size_t(1) << bits;
     const auto priors = weighted ? falling(size) : std::vector<float>();
     const finite_codec codec(-2.f, 2.5f, bits, 0.7f, priors);
-    const auto noise = gaussian(202, 2);
-    auto symbols = sent(codec, gaussian(202, 3));
-    for (size_t n = 0; n < symbols.size(); ++n)
-        symbols[n] += float(std::sqrt(n0 / 2)) * complex(noise[2 * n], noise[2 * n + 1]);
+    const auto symbols = noisy(sent(codec, gaussian(202, 3)), n0, 2);
     const auto values = read(codec, symbols, n0);
     for (size_t i = 0; i < values.size(); ++i) {
         const double y = i % 2 ? symbols[i / 2].imag() : symbols[i / 2].real();
