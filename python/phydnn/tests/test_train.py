@@ -309,8 +309,12 @@ def test_bottleneck_keeps_what_it_sends(
         parameter.data += 0.1 * torch.randn_like(parameter)
     with torch.no_grad():
         slices = code.encode(noise)
-        wanted = code.coefficients(noise)[..., code.order] * code.gain + code.bias
+        blocks = code._blocks(as_map(noise))
+        bases = code.mix, code.row_basis, code.column_basis
+        wanted = torch.einsum("nbcrs,dc,ur,vs->nbduv", blocks, *bases).flatten(2)
+        wanted = wanted[..., code.order] * code.gain + code.bias
         torch.testing.assert_close(slices.reshape(wanted.shape), wanted, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(code.eval().encode(noise), slices, rtol=1e-4, atol=1e-4)
         whole = torch.zeros(*wanted.shape[:2], code.mean.numel())
         whole[..., code.order] = wanted * code.ungain
         whole = whole.unflatten(2, code.mean.shape)
