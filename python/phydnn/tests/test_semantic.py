@@ -155,12 +155,14 @@ def test_batches_hold_each_sentence_once(data: str) -> None:
 
 
 @torch.no_grad()
-def test_candidates_stand_for_the_whole_vocabulary(data: str) -> None:
+@pytest.mark.parametrize("drawn", [0.0, 0.4])
+def test_candidates_stand_for_the_whole_vocabulary(data: str, drawn: float) -> None:
     """The sampled softmax's partition function is right on average."""
     torch.manual_seed(2)
     frequencies = torch.rand(300) + 0.01
     frequencies /= frequencies.sum()
-    task = DeepscTask(settings_of(data), frequencies)
+    task = DeepscTask(settings_of(data, f"drawn={drawn}"), frequencies)
+    frequencies = (1 - drawn) * frequencies + drawn / 300
     features = torch.randn(32)
     predict = task.net.receiver.predict
     exact = predict(features).exp().sum()
@@ -299,7 +301,9 @@ def test_a_run_resumes_as_if_it_had_not_stopped(data: str, tmp_path: Path) -> No
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-@pytest.mark.parametrize("more", [["mode=as-published", "csi=none"], ["bits=0", "csi=refined"]])
+@pytest.mark.parametrize(
+    "more", [["mode=as-published", "csi=none"], ["bits=0", "csi=refined", "drawn=0.5"]]
+)
 def test_other_ways_to_train(data: str, tmp_path: Path, more: list[str]) -> None:
     path = train_deepsc(settings_of(data, "epochs=1", *more), tmp_path / "run")
     task, _ = load_deepsc(path)

@@ -58,6 +58,8 @@ class DeepscConfig(FitConfig):
         bits: of the constellation, in each real dimension; 0 for full resolution.
         corrupted: the share of the decoder's previous tokens that are replaced in training, so
             that it trusts what it has received and recovers from its own errors.
+        drawn: the share of a sentence's tokens that are drawn anew from the whole vocabulary, so
+            that rare ones are learned as well; of 1,000 sentences few tokens come up at all.
         negatives: tokens that the prediction is trained against, beside those of the step; 0 for
             the whole vocabulary. Each weighs as much more as it is drawn seldom.
         schedule: "one-cycle", or "inverse-root", the Transformer's and the paper's.
@@ -88,6 +90,7 @@ class DeepscConfig(FitConfig):
     curriculum: float = 0.2
     bits: int = 4
     corrupted: float = 0.2
+    drawn: float = 0.0
     negatives: int = 1000
     schedule: str = "one-cycle"
     sparsity: float = 0.0
@@ -99,6 +102,7 @@ class DeepscConfig(FitConfig):
         "as-published": {
             "schedule": "inverse-root",
             "corrupted": 0.0,
+            "drawn": 0.0,
             "curriculum": 0.0,
             "negatives": 0,
             "gradual": False,
@@ -301,6 +305,10 @@ class DeepscTask(BaseTask):
         config, shape, device = self.config, tokens.shape, tokens.device
         if self.training and config.weight_bits:
             self._quantise()
+        if config.drawn:
+            other = torch.randint(len(self.frequencies), shape, generator=generator)
+            here = (torch.rand(shape, generator=generator) < config.drawn).to(device)
+            tokens = torch.where(here & (tokens != END), other.to(device), tokens)
         which = int(torch.randint(len(self._fadings), (), generator=generator))
         low = low.cpu()
         snr = low + (config.snr_high - low) * torch.rand(low.shape, generator=generator)
@@ -332,7 +340,9 @@ class DeepscTask(BaseTask):
         predict, size, count = self.net.receiver.predict, len(self.frequencies), len(wanted)
         drawn = torch.randint(size, (self.config.negatives,), generator=generator)
         chosen = torch.unique(torch.cat([wanted, drawn.to(wanted.device)]))
-        absent = (1 - self.frequencies[chosen]) ** count * (1 - 1 / size) ** len(drawn)
+        share = self.config.drawn
+        chance = (1 - share) * self.frequencies[chosen] + share / size
+        absent = (1 - chance) ** count * (1 - 1 / size) ** len(drawn)
         places = torch.empty(size, dtype=torch.int64, device=wanted.device)
         places[chosen] = torch.arange(len(chosen), device=wanted.device)
         bias = predict.bias[chosen] - torch.log1p(-absent)
@@ -370,6 +380,11 @@ def train_deepsc(config: DeepscConfig, out: Path) -> Path:
         raise InputError(
             f"csi is '{config.csi}' and schedule '{config.schedule}', but they must be of "
             f"{', '.join(CSI)} and of one-cycle, inverse-root"
+        )
+    if not (0 <= config.drawn <= 1 and 0 <= config.corrupted <= 1):
+        raise InputError(
+            f"drawn and corrupted are {config.drawn} and {config.corrupted}, but shares go from 0 "
+            "to 1"
         )
     lines = text.load(config.data, "train")
     lines = lines[: config.limit] if config.limit else lines
