@@ -83,7 +83,7 @@ class Control:
         self._engine, self._scenario = engine, scenario
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.REP)
-        self._socket.linger = 0
+        self._socket.linger = int(1000 * CLIENT_SECONDS)  # the answer to `stop` gets there
         self._socket.maxmsgsize = MAX_MESSAGE  # a client that sends more is disconnected
         self._socket.sndtimeo = int(1000 * CLIENT_SECONDS)
         if not endpoint:
@@ -96,8 +96,8 @@ class Control:
         self.endpoint = self._socket.get_string(zmq.LAST_ENDPOINT).rstrip("\0")
 
     def close(self) -> None:
-        """Unbinds the socket."""
-        self._context.destroy(linger=0)
+        """Unbinds the socket, once its last answer has left."""
+        self._context.destroy()
 
     def serve(self, seconds: float) -> None:
         """Answers a request, if one comes within that time."""
