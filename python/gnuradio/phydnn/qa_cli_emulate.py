@@ -65,10 +65,11 @@ with open(sys.argv[2], "ab", buffering=0) as file:
                 file.write(runs.tobytes())
         except zmq.Again:
             socket.close()
+            file.write(np.array([-1, 0, 0]).tobytes())
 """
 """A node that appends to a file the life, first number and length of each run that it receives,
-and asks anew when nothing comes for so many milliseconds. Zeros, which stand for a dead sender, are
-runs of life 0."""
+and asks anew when nothing comes for so many milliseconds, which it notes as a life of -1. Zeros,
+which stand for a dead sender, are runs of life 0."""
 
 
 def wire() -> Scenario:
@@ -135,11 +136,16 @@ class qa_cli_emulate(gr_unittest.TestCase):
                 self.fail(f"{what} did not come about; what ended said {ended}")
             time.sleep(0.02)
 
-    def runs(self) -> NDArray[np.int64]:
-        """Int64 [n,3]: life, first number and length of each run that was received."""
+    def notes(self) -> NDArray[np.int64]:
+        """Int64 [n,3]: what the receivers have noted."""
         path = self.folder / "received"
         raw = path.read_bytes() if path.exists() else b""
         return np.frombuffer(raw[: len(raw) // 24 * 24], np.int64).reshape(-1, 3)
+
+    def runs(self) -> NDArray[np.int64]:
+        """Int64 [n,3]: life, first number and length of each run that was received."""
+        notes = self.notes()
+        return notes[notes[:, 0] >= 0]
 
     def more(self, what: str, samples: int = 100_000) -> None:
         """Waits until that much more has been received."""
@@ -150,11 +156,12 @@ class qa_cli_emulate(gr_unittest.TestCase):
         """Whether the last samples received are of that life of the sender; 0: zeros."""
         return life in self.runs()[-1:, 0]
 
-    def emulated(self) -> int:
-        return int(self.ask(do="status")["status"]["samples"])
+    def asked(self) -> int:
+        """Samples that the emulator has got of the device."""
+        return int(self.ask(do="status")["status"]["nodes"][0]["samples_in"])
 
     def is_beyond(self, samples: int) -> bool:
-        return self.emulated() > samples
+        return self.asked() > samples
 
     def ask(self, **request: Any) -> Any:
         with zmq.Context() as context, context.socket(zmq.REQ) as client:
@@ -245,14 +252,14 @@ class qa_cli_emulate(gr_unittest.TestCase):
             self.more("samples")
             receiver.kill()
             receiver.wait()
-            wanted = self.emulated() + 10_000
+            wanted = self.asked() + 200_000  # more than the queues hold
             self.until(partial(self.is_beyond, wanted), "emulation without a receiver")
         self.receive()
         self.more("samples")
         counts = self.stop(emulator)
         self.assertGreater(counts["nodes"][1]["lost"], 0)
         self.assertGreaterEqual(counts["nodes"][1]["reconnects"], KILLS)
-        self.assertEqual(counts["nodes"][0]["zero_filled"], 0)
+        self.assertEqual(counts["nodes"][0]["reconnects"], 0)
 
     def test_emulator_killed_ten_times(self) -> None:
         """The nodes go on with the next one; samples stay in order, some lost with the killed."""
@@ -273,10 +280,11 @@ class qa_cli_emulate(gr_unittest.TestCase):
         steps = (starts[1:] - starts[:-1] - lengths[:-1]) % 2**24
         self.assertLess(steps.max(), 2**23)
         # A reply on its way to a receiver that has just lost its patience is lost, too.
-        self.assertTrue(KILLS <= (steps != 0).sum() <= 2 * KILLS)
+        impatient = int((self.notes()[:, 0] < 0).sum())
+        self.assertTrue(KILLS <= (steps != 0).sum() <= KILLS + impatient)
 
     def test_fail(self) -> None:
-        emulator = self.emulate(self.wire(), "--dead-peer", "fail", "--timeout", 0.1)
+        emulator = self.emulate(self.wire(), "--dead-peer", "fail", "--timeout", 3)
         sender = self.send(1)
         self.receive()
         self.more("samples")
