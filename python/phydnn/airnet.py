@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor, fx, nn
 from torch.func import functional_call
@@ -36,6 +37,9 @@ Send = Callable[[Weights], Weights]
 Figures = dict[str, Any]
 
 CALIBRATION_BATCH = 256
+KNOT_DB = 5.0
+"""At most so far apart is the Es/N0 of side information, between which it is interpolated: the
+weights could be over any distance, what goes with them not."""
 
 
 def rms(weight: Tensor) -> Tensor:
@@ -374,7 +378,75 @@ def weights_of(client: nn.Module) -> Weights:
     return {name: module.layer.weight.detach() for name, module in layers_of(client).items()}
 
 
-def measure(client: nn.Module, images: Images, send: Send, deliveries: int = 20) -> Figures:
+@dataclass(frozen=True, eq=False)
+class Served:
+    """What a server has ready for a range of Es/N0: networks with side information at knots.
+
+    Attributes:
+        knots: Es/N0 in dB, rising.
+        clients: of :func:`deploy`, one for each.
+        noise: power of each layer's noise over N0; see :func:`inject`.
+    """
+
+    knots: tuple[float, ...]
+    clients: tuple[nn.Module, ...]
+    noise: Mapping[str, float]
+
+    def at(self, snr_db: float) -> nn.Module:
+        """The client for an Es/N0: all tensors are interpolated; beyond the ends, the end's."""
+        held = min(max(snr_db, self.knots[0]), self.knots[-1])
+        place = float(np.interp(held, self.knots, np.arange(len(self.knots))))
+        low = min(int(place), len(self.knots) - 1)
+        high = min(low + 1, len(self.knots) - 1)
+        network = copy.deepcopy(self.clients[low])
+        other, ratios = self.clients[high].state_dict(), layers_of(self.clients[high])
+        with torch.no_grad():
+            for name, tensor in network.state_dict().items():
+                tensor.lerp_(other[name], place - low)
+        for name, layer in layers_of(network).items():
+            layer.tau = 10 ** (-held / 10) * self.noise.get(name, 1.0)
+            layer.ratio += (place - low) * (ratios[name].ratio - layer.ratio)
+        return network
+
+
+def serve(
+    low: nn.Module,
+    high: nn.Module,
+    ends: tuple[float, float],
+    images: Images,
+    noise: Mapping[str, float],
+    generator: torch.Generator,
+    draws: int = 16,
+) -> Served:
+    """Side information for a range of Es/N0, at knots at most KNOT_DB apart.
+
+    Args:
+        low, high: the networks for the ends, or twice the same.
+        ends: their Es/N0 in dB.
+        images, draws: as of :func:`deploy`.
+        noise: as of :func:`inject`.
+        generator: of the noise.
+    """
+    reach = ends[1] - ends[0]
+    parts = math.ceil(reach / KNOT_DB)
+    shares = [i / parts for i in range(parts + 1)] if parts else [0.0]
+    knots = tuple(ends[0] + share * reach for share in shares)
+    clients = [
+        deploy(
+            boundary(low, high, share), images, Plain(10 ** (-snr_db / 10), generator, noise), draws
+        )
+        for share, snr_db in zip(shares, knots, strict=True)
+    ]
+    return Served(knots, tuple(clients), noise)
+
+
+def measure(
+    client: nn.Module,
+    images: Images,
+    send: Send,
+    deliveries: int = 20,
+    reference: NDArray[np.bool_] | None = None,
+) -> Figures:
     """Accuracy over deliveries, each of which classifies a share of the images of its own.
 
     Args:
@@ -382,13 +454,12 @@ def measure(client: nn.Module, images: Images, send: Send, deliveries: int = 20)
         images: labelled; every one is classified once.
         send: one delivery, drawn anew at each call.
         deliveries: 2 or more.
+        reference: which of the images another network gets right.
 
     Returns:
-        ``accuracy``; ``ci95``, Student's interval of its mean over deliveries, which holds what
-        differs between images and between draws of the noise; ``n`` images; ``deliveries``;
-        ``sdr_db``, the weights' mean square over that of their error.
+        those of :func:`over_deliveries`, and ``sdr_db``, the weights' mean square over that of
+        their error.
     """
-    assert images.y is not None
     sent, shares, errors, powers = weights_of(client), [], 0.0, 0.0
     for part in range(deliveries):
         arrived = receive(client, send)
@@ -397,17 +468,49 @@ def measure(client: nn.Module, images: Images, send: Send, deliveries: int = 20)
             original = sent[name]
             errors += float((weight - original).square().sum() / original.square().mean())
             powers += weight.numel()
-        shares.append(accuracy(arrived, images.take(slice(part, None, deliveries))))
+        shares.append(right(arrived, images.take(slice(part, None, deliveries))))
     sdr_db = 10 * math.log10(powers / errors) if errors else None
-    return over_deliveries(shares, len(images)) | {"sdr_db": sdr_db}
+    return over_deliveries(shares, reference) | {"sdr_db": sdr_db}
 
 
-def over_deliveries(shares: Sequence[float], n: int) -> Figures:
-    """Accuracy over deliveries, and Student's interval of its mean; see :func:`measure`."""
-    mean, count = float(np.mean(shares)), len(shares)
-    reach = float(stats.t.ppf(0.975, count - 1) * np.std(shares, ddof=1)) / math.sqrt(count)
-    interval = [max(0.0, mean - reach), min(1.0, mean + reach)]
-    return {"accuracy": mean, "ci95": interval, "n": n, "deliveries": count}
+def over_deliveries(
+    shares: Sequence[NDArray[np.bool_]], reference: NDArray[np.bool_] | None = None
+) -> Figures:
+    """Accuracy over deliveries.
+
+    Args:
+        shares: which images each delivery got right: of N, every N-th from its own number on.
+        reference: which of all images another network gets right.
+
+    Returns:
+        ``accuracy``; ``ci95``, Student's interval of its mean over deliveries, which holds what
+        differs between images and between draws of the noise; ``n`` images; ``deliveries``; and
+        with a reference ``loss_points``, by how many points less are right than with it, and
+        ``loss_points_ci95``, of the differences on the same images.
+    """
+    count = len(shares)
+    mean, reach = _student([float(share.mean()) for share in shares])
+    found: Figures = {
+        "accuracy": mean,
+        "ci95": [max(0.0, mean - reach), min(1.0, mean + reach)],
+        "n": sum(map(len, shares)),
+        "deliveries": count,
+    }
+    if reference is not None:
+        lost = [
+            100 * float(reference[part::count].mean() - share.mean())
+            for part, share in enumerate(shares)
+        ]
+        loss, reach = _student(lost)
+        found |= {"loss_points": loss, "loss_points_ci95": [loss - reach, loss + reach]}
+    return found
+
+
+def _student(values: Sequence[float]) -> tuple[float, float]:
+    """The mean, and how far its 95% interval reaches."""
+    count = len(values)
+    reach = float(stats.t.ppf(0.975, count - 1) * np.std(values, ddof=1)) / math.sqrt(count)
+    return float(np.mean(values)), reach
 
 
 def side_bytes(client: nn.Module) -> int:
@@ -423,11 +526,15 @@ def side_bytes(client: nn.Module) -> int:
 
 def accuracy(network: nn.Module, images: Images) -> float:
     """The share of labelled images that a network in evaluation mode gets right."""
+    return float(right(network, images).mean())
+
+
+def right(network: nn.Module, images: Images) -> NDArray[np.bool_]:
+    """Which of labelled images a network in evaluation mode gets right, bool [N]."""
     assert images.y is not None
-    right = 0
+    found = []
     with torch.no_grad():
         for start in range(0, len(images), CALIBRATION_BATCH):
-            stop = start + CALIBRATION_BATCH
-            logits = network(torch.from_numpy(images.x[start:stop]))
-            right += int((logits.argmax(1).numpy() == images.y[start:stop]).sum())
-    return right / len(images)
+            x = torch.from_numpy(images.x[start : start + CALIBRATION_BATCH])
+            found.append(network(x).argmax(1).numpy())
+    return np.asarray(np.concatenate(found) == images.y)

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-import math
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,6 @@ from phydnn.bundle import GOLDEN_BATCH
 from phydnn.errors import InputError
 from phydnn.export import to_onnx
 from phydnn.train.airnet import load_airnet, noise_of, read_noise
-
-KNOT_DB = 5.0
-"""At most so far apart lie the Es/N0 of a bundle's networks, between which tensors are
-interpolated: the weights could be over any distance, the side information that goes with them
-not."""
 
 
 def client_graph(client: nn.Module, image: Tensor) -> bytes:
@@ -74,26 +69,18 @@ def export_airnet(
     if sensitivity is not None:
         power = protection.allocate_power(sensitivity, counts)
     generator = torch.Generator().manual_seed(config.seed)
-    reach = config.snr_high - config.snr_low
-    parts = math.ceil(reach / KNOT_DB)
-    shares = [i / parts for i in range(parts + 1)] if parts else [0.0]
-    knots = [config.snr_low + share * reach for share in shares]
-    graphs, clients = [], []
-    for share, snr_db in zip(shares, knots, strict=True):
+    served = airnet.serve(low, high, (config.snr_low, config.snr_high), images, noise, generator)
+    knots = served.knots
+    example = torch.from_numpy(test.x[:2])
+    graphs = [client_graph(client, example) for client in served.clients]
+    reference, simulated = airnet.right(backbone, test), []
+    for snr_db in sorted({*knots, *((a + b) / 2 for a, b in itertools.pairwise(knots))}):
         send = airnet.Plain(10 ** (-snr_db / 10), generator, noise)
-        clients.append(airnet.deploy(airnet.boundary(low, high, share), images, send))
-        graphs.append(client_graph(clients[-1], torch.from_numpy(test.x[:2])))
-    simulated = []
-    for i in range(2 * len(clients) - 1):
-        # At the knots, and midway between them.
-        snr_db = (knots[i // 2] + knots[(i + 1) // 2]) / 2
-        send = airnet.Plain(10 ** (-snr_db / 10), generator, noise)
-        client = mixed(clients[i // 2], clients[(i + 1) // 2], 0.5, send)
-        found = airnet.measure(client, test, send, deliveries)
+        found = airnet.measure(served.at(snr_db), test, send, deliveries, reference)
         simulated.append({"channel": "awgn", "snr_db": snr_db, **found})
-    a0 = airnet.accuracy(backbone, test)
+    a0 = float(reference.mean())
     kind = (data or config.data).partition(":")[0]
-    side = airnet.side_bytes(clients[0])
+    side = airnet.side_bytes(served.clients[0])
     made = checkpoint.load(sources[1])["provenance"]
     meta: dict[str, Any] = {
         "version": "1",
@@ -118,7 +105,7 @@ def export_airnet(
         "metrics": {"backbone": {"accuracy": a0, "n": len(test)}, "simulated": simulated},
     }
     allocations = []
-    for snr_db, client in zip(knots, clients, strict=True):
+    for snr_db, client in zip(knots, served.clients, strict=True):
         ratios = {name: layer.ratio for name, layer in airnet.layers_of(client).items()}
         plain = {"expansion": 0, "repeats": 1}
         layers = [plain | {"amplitude": power[n] ** 0.5, "ratio": ratios[n]} for n in counts]
@@ -127,18 +114,6 @@ def export_airnet(
     golden = test.x[:GOLDEN_BATCH]
     card = _card(out.name, meta, side)
     return delivery.write_bundle(out, meta, graphs, names, knots, allocations, golden, card)
-
-
-def mixed(one: nn.Module, other: nn.Module, place: float, expected: airnet.Plain) -> nn.Module:
-    """Two deployed networks' tensors, side information as well, interpolated as the client does."""
-    network = airnet.receive(one, lambda weights: weights)
-    tensors = other.state_dict()
-    with torch.no_grad():
-        for name, tensor in network.state_dict().items():
-            tensor.lerp_(tensors[name], place)
-    for name, layer in airnet.layers_of(network).items():
-        layer.tau = expected.tau(name)
-    return network
 
 
 def _card(name: str, meta: dict[str, Any], side: int) -> str:

@@ -42,10 +42,10 @@ def points(settings: Settings) -> list[Point]:
     ]
     more = [
         airnet.point(settings, scheme, snr) | {"spare": spare}
-        for scheme, snr in airnet.grid(SCHEMES[:1] if settings.quick else SCHEMES, snrs)
+        for scheme, snr in airnet.grid(SCHEMES[:1] if settings.quick else SCHEMES, snrs[:1])
         for spare in (SPARE[:1] if settings.quick else SPARE)
     ]
-    return bare + more + alone
+    return bare + alone + more
 
 
 def measure(point: Point, folder: Path) -> list[Row]:

@@ -23,9 +23,10 @@ from phydnn.results import wilson_interval
 if TYPE_CHECKING:
     import torch
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
     from torch import nn
 
-    from phydnn.airnet import Plain
+    from phydnn.airnet import Plain, Served
     from phydnn.datasets import Images
     from phydnn.train.airnet import AirnetConfig
 
@@ -34,9 +35,9 @@ SOURCE = (
     "journal version (arXiv 2105.11166), {}. Its curves were not at hand: rows hold the paper's "
     "number only where its text gives one"
 )
-OPTIONS = {"recipe": "airnet", "run": "", "provenance": "", "deliveries": 20}
+OPTIONS = {"recipe": "airnet", "run": "", "provenance": "", "deliveries": 20, "images": 0}
 """The recipe; the folder of a finished ``phydnn train airnet``, to be measured instead of trained;
-the data in words; deliveries of a point."""
+the data in words; deliveries of a point; test images, the first so many, or 0 for all."""
 QUICK: dict[str, dict[str, Any]] = {
     "backbone": {"epochs": 8},
     "airnet": {"epochs": 7, "bandwidth": 40_000, "prune_share": 0.2},
@@ -81,6 +82,7 @@ def point(
         "snr_db": snr_db,
         "seed": seed,
         "deliveries": 6 if settings.quick else options["deliveries"],
+        "images": 0 if settings.quick else options["images"],
     }
     if run := "" if settings.quick else str(options["run"]):
         weights = Path(run).resolve() / "backbone" / "best.safetensors"
@@ -98,12 +100,12 @@ def _digest(path: Path) -> str:
         raise InputError(f"cannot read {path}: {error.strerror}; phydnn train airnet") from error
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Trained:
     """A point's networks.
 
     Attributes:
-        backbone: the unpruned network; ``a0``: its accuracy on ``test``.
+        backbone: the unpruned network; ``reference``: which images of ``test`` it gets right.
         low, high: the boundary networks; the same where there is one.
         sensitivity: of each layer, where power is allocated.
     """
@@ -115,7 +117,7 @@ class Trained:
     sensitivity: dict[str, float] | None
     train: Images
     test: Images
-    a0: float
+    reference: NDArray[np.bool_]
 
     def at(self, snr_db: float) -> nn.Module:
         """The network for an Es/N0, and at the ends beyond."""
@@ -132,13 +134,47 @@ class Trained:
         return {} if self.sensitivity is None else noise_of(self.low, self.sensitivity)
 
 
+@functools.lru_cache(maxsize=6)
+def served(networks: Trained, which: str = "", uniform: bool = False) -> Served:
+    """The networks with their side information, as a bundle has them.
+
+    Args:
+        networks: of a point.
+        which: "low end only" or "high end only", whatever the Es/N0; else the interpolation.
+        uniform: gives all layers the same power.
+    """
+    import torch
+
+    from phydnn import airnet
+
+    config = networks.config
+    low, high = networks.low, networks.high
+    if which == "low end only":
+        high = low
+    if which == "high end only":
+        low = high
+    generator = torch.Generator().manual_seed(config.seed)
+    noise = {} if uniform else networks.noise()
+    ends = (config.snr_low, config.snr_high)
+    return airnet.serve(low, high, ends, networks.train, noise, generator)
+
+
+@functools.lru_cache(maxsize=16)
+def sensitivity(networks: Trained, snr_db: float, measure: str) -> dict[str, float]:
+    """Each layer's, of the network for an Es/N0; :func:`phydnn.protection.sensitivities`."""
+    from phydnn import protection
+
+    n0 = min(10 ** (-snr_db / 10), 0.1)
+    return protection.sensitivities(networks.at(snr_db), networks.train, measure, n0=n0)
+
+
 def trained(point: Point, folder: Path) -> Trained:
     """A point's networks: those of the run that it names, or trained now for all that share them.
 
     Whoever comes first trains; others on this machine wait until it is there.
     """
     if "run" in point:
-        return _load(point["weights"], point["run"], point["data"])
+        return _load(point["weights"], point["run"], point["data"], point["images"])
     from phydnn import train
     from phydnn.train import airnet
 
@@ -154,18 +190,18 @@ def trained(point: Point, folder: Path) -> Trained:
     with (out / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         airnet.train_airnet(config, weights, out)
-    return _load(str(weights), str(out), point["data"])
+    return _load(str(weights), str(out), point["data"], point["images"])
 
 
 @functools.lru_cache(maxsize=2)
-def _load(weights: str, run: str, data: str) -> Trained:
+def _load(weights: str, run: str, data: str, images: int) -> Trained:
     from phydnn import airnet, datasets, train
     from phydnn.train.airnet import load_airnet, read_noise
 
     backbone = train.load_backbone(Path(weights))
     low, high, config = load_airnet(Path(run) / "best.safetensors", backbone)
     kept = Path(run) / "sensitivity.json"
-    test = datasets.load(data, "test")
+    test = datasets.load(data, "test").take(slice(images or None))
     return Trained(
         backbone,
         low,
@@ -174,7 +210,7 @@ def _load(weights: str, run: str, data: str) -> Trained:
         read_noise(kept, low) if kept.is_file() else None,
         datasets.load(data, "train"),
         test,
-        airnet.accuracy(backbone, test),
+        airnet.right(backbone, test),
     )
 
 
@@ -196,7 +232,7 @@ def row(point: Point, networks: Trained, client: nn.Module | None, found: Row) -
         "weights": pruning.count(networks.low),
         **shape,
         **found,
-        "a0": networks.a0,
+        "a0": float(networks.reference.mean()),
         "seed": point["seed"],
         "paper": PAPER_A0.get((point["channel"], point["snr_db"])) if kind == "cifar10" else None,
     }
@@ -212,26 +248,38 @@ def _model(point: Point) -> str:
 class Faded:
     """Deliveries over slow Rayleigh fading: one fade each, which the client knows.
 
+    The fades are drawn one from each of as many parts of equal probability as there are deliveries,
+    in random order: a mean over them is nearer to that over all fades than one over free draws.
+
     Args:
         snr_db: mean Es/N0.
+        count: deliveries.
         power: as of :class:`phydnn.airnet.Plain`.
+
+    Attributes:
+        fades: the Es/N0 in dB of each delivery; they are taken in turn.
     """
 
     def __init__(
-        self, snr_db: float, generator: torch.Generator, power: Mapping[str, float]
+        self,
+        snr_db: float,
+        count: int,
+        generator: torch.Generator,
+        power: Mapping[str, float],
     ) -> None:
-        self._snr_db, self._generator, self._power = snr_db, generator, power
-        self._last = plain(snr_db, generator, power)
-
-    def fade(self) -> float:
-        """One fade's Es/N0 in dB."""
         import torch
 
-        drawn = float(torch.rand((), generator=self._generator, dtype=torch.float64))
-        return self._snr_db + 10 * math.log10(-math.log(1 - drawn) + 1e-12)
+        drawn = torch.rand(count, generator=generator, dtype=torch.float64)
+        shares = (torch.randperm(count, generator=generator) + drawn) / count
+        fades = -torch.log1p(-shares.clamp(max=1 - 1e-12))
+        self.fades: list[float] = (snr_db + 10 * torch.log10(fades + 1e-12)).tolist()
+        self._generator, self._power, self._next = generator, power, 0
+        self._last = plain(snr_db, generator, power)
 
     def __call__(self, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        self._last = plain(self.fade(), self._generator, self._power)
+        fade = self.fades[self._next % len(self.fades)]
+        self._next += 1
+        self._last = plain(fade, self._generator, self._power)
         return self._last(weights)
 
     def tau(self, name: str) -> float:
@@ -258,38 +306,28 @@ def of_delivery(point: Point, folder: Path) -> Row:
 
     networks, scheme = trained(point, folder), point["scheme"]
     generator = torch.Generator().manual_seed(point["seed"])
-    noise = {} if scheme == "uniform power" else networks.noise()
-    snr_db = float(point["snr_db"])
-    ends = {"low end only": networks.config.snr_low, "high end only": networks.config.snr_high}
-    network = networks.at(ends.get(scheme, snr_db))
-    if scheme.endswith("both ends"):
-        return _informed(point, networks, generator)
-    send: Any = plain(snr_db, generator, noise)
+    snr_db, count = float(point["snr_db"]), point["deliveries"]
+    made = served(networks, scheme if scheme.endswith("only") else "", scheme == "uniform power")
+    client, send = made.at(snr_db), plain(snr_db, generator, made.noise)
     if point["channel"] == "rayleigh":
-        send = Faded(snr_db, generator, noise)
+        faded = Faded(snr_db, count, generator, made.noise)
+        if scheme.endswith("both ends"):
+            # Fading that the server knows as well: it sends the network for each fade.
+            shares = [
+                airnet.right(
+                    airnet.receive(made.at(fade), plain(fade, generator, made.noise)),
+                    networks.test.take(slice(part, None, count)),
+                )
+                for part, fade in enumerate(faded.fades)
+            ]
+            found = airnet.over_deliveries(shares, networks.reference)
+            return row(point, networks, client, found)
         # Side information suits the typical fade: a mean over all would be the deep ones'.
-        client = airnet.deploy(network, networks.train, plain(snr_db - 1.6, generator, noise))
+        client = made.at(snr_db - 1.6)
+        found = airnet.measure(client, networks.test, faded, count, networks.reference)
     else:
-        client = airnet.deploy(network, networks.train, send)
-    found = airnet.measure(client, networks.test, send, point["deliveries"])
+        found = airnet.measure(client, networks.test, send, count, networks.reference)
     return row(point, networks, client, found)
-
-
-def _informed(point: Point, networks: Trained, generator: torch.Generator) -> Row:
-    """Fading that the server knows as well: it sends the network for each fade."""
-    from phydnn import airnet
-
-    noise = networks.noise()
-    fades = Faded(point["snr_db"], generator, noise)
-    count, shares = point["deliveries"], []
-    client = None
-    for part in range(count):
-        snr_db = fades.fade()
-        send = plain(snr_db, generator, noise)
-        client = airnet.deploy(networks.at(snr_db), networks.train, send, draws=8)
-        images = networks.test.take(slice(part, None, count))
-        shares.append(airnet.accuracy(airnet.receive(client, send), images))
-    return row(point, networks, client, airnet.over_deliveries(shares, len(networks.test)))
 
 
 def of_code(point: Point, folder: Path) -> Row:
@@ -316,7 +354,8 @@ def of_code(point: Point, folder: Path) -> Row:
     )
     # A client knows what its decoder leaves on average; few draws say that.
     client = airnet.deploy(network, networks.train, send, draws=4)
-    found = airnet.measure(client, networks.test, send, point["deliveries"])
+    count = point["deliveries"]
+    found = airnet.measure(client, networks.test, send, count, networks.reference)
     uses = sum(code.uses(weight.numel()) for weight in airnet.weights_of(client).values())
     return row(point, networks, client, found) | {"channel_uses": uses}
 
@@ -340,23 +379,22 @@ def of_protection(point: Point, folder: Path) -> Row:
     noise = dict.fromkeys(counts, 1.0)
     uses = airnet.uses(network)
     if scheme != "uniform":
-        sensitivity = protection.sensitivities(network, networks.train, measure, n0=min(n0, 0.1))
+        found = sensitivity(networks, float(point["snr_db"]), measure)
         if scheme.startswith("repetition"):
             budget = int(point["spare"] * sum(counts.values()))
             copies = range(1, 9)
-            levels = protection.expand(
-                sensitivity, counts, budget, copies, [1 / copy for copy in copies]
-            )
+            levels = protection.expand(found, counts, budget, copies, [1 / copy for copy in copies])
             noise = {name: 1 / copies[level] for name, level in levels.items()}
             uses = sum(copies[levels[name]] * count for name, count in counts.items()) // 2
         if scheme.endswith("power"):
-            power = protection.allocate_power(sensitivity, counts)
+            power = protection.allocate_power(found, counts)
             noise = {name: noise[name] / power[name] for name in counts}
     generator = torch.Generator().manual_seed(point["seed"])
     send = airnet.Plain(n0, generator, noise)
-    client = airnet.deploy(network, networks.train, send)
-    found = airnet.measure(client, networks.test, send, point["deliveries"])
-    return row(point, networks, client, found) | {"channel_uses": uses, "spare": point["spare"]}
+    client = airnet.deploy(network, networks.train, send, draws=8)
+    count = point["deliveries"]
+    figures = airnet.measure(client, networks.test, send, count, networks.reference)
+    return row(point, networks, client, figures) | {"channel_uses": uses, "spare": point["spare"]}
 
 
 def of_mismatch(point: Point, folder: Path) -> Row:
@@ -371,19 +409,17 @@ def of_mismatch(point: Point, folder: Path) -> Row:
 
     networks, expected = trained(point, folder), float(point["expected_db"])
     if point["scheme"] == "AirNet":
-        noise, network = networks.noise(), networks.at(expected)
+        client = served(networks).at(expected)
         generator = torch.Generator().manual_seed(point["seed"])
-        client = airnet.deploy(network, networks.train, plain(expected, generator, noise))
-        send = plain(point["snr_db"], generator, noise)
-        found = airnet.measure(client, networks.test, send, point["deliveries"])
+        send = plain(point["snr_db"], generator, networks.noise())
+        count = point["deliveries"]
+        found = airnet.measure(client, networks.test, send, count, networks.reference)
     else:
-        client, n = None, len(networks.test)
-        accuracy = 1 / len(networks.test.classes)
+        client, accuracy = None, 1 / len(networks.test.classes)
         if point["snr_db"] >= expected:
             budget = capacity_bytes(airnet.uses(networks.low), expected)
             accuracy = digital(networks, budget, expected, "AirNet's network", "quantised")[0]
-        interval = list(wilson_interval(round(accuracy * n), n))
-        found = {"accuracy": accuracy, "ci95": interval, "n": n}
+        found = _whole(networks, accuracy)
     return row(point, networks, client, found) | {"expected_db": expected}
 
 
@@ -409,8 +445,9 @@ def coded_bytes(uses: int, snr_db: float) -> int:
     return int(uses * max(bits, default=0.0) / 8)
 
 
+@functools.lru_cache(maxsize=64)
 def digital(
-    networks: Trained, budget: int, snr_db: float, source: str, coder: str, limit: int = 0
+    networks: Trained, budget: int, snr_db: float, source: str, coder: str
 ) -> tuple[float, int, int]:
     """A network as bytes that arrive without error.
 
@@ -449,10 +486,21 @@ def digital(
     except InputError:
         return 1 / len(networks.test.classes), 0, side
     restored = {name: torch.from_numpy(w) for name, w in restore(stream, shapes).items()}
-    client = airnet.deploy(network, networks.train, lambda weights: restored, draws=8)
+    # No noise is left to be averaged over, only what images differ in.
+    client = airnet.deploy(network, networks.train, lambda weights: restored, draws=4)
     arrived = airnet.receive(client, lambda weights: restored)
-    images = networks.test.take(slice(limit)) if limit else networks.test
-    return airnet.accuracy(arrived, images), len(stream), side
+    return airnet.accuracy(arrived, networks.test), len(stream), side
+
+
+def _whole(networks: Trained, accuracy: float) -> Row:
+    """A row's figures where all images are classified by one network."""
+    n = len(networks.test)
+    return {
+        "accuracy": accuracy,
+        "ci95": list(wilson_interval(round(accuracy * n), n)),
+        "n": n,
+        "loss_points": 100 * (float(networks.reference.mean()) - accuracy),
+    }
 
 
 def of_digital(point: Point, folder: Path) -> list[Row]:
@@ -465,14 +513,7 @@ def of_digital(point: Point, folder: Path) -> list[Row]:
     carry = capacity_bytes if carrier == "capacity" else coded_bytes
     budget = carry(uses, point["snr_db"])
     accuracy, size, side = digital(networks, budget, point["snr_db"], source, coder)
-    n = len(networks.test)
-    found = {
-        "bytes": size + side,
-        "bytes_carried": budget,
-        "accuracy": accuracy,
-        "ci95": list(wilson_interval(round(accuracy * n), n)),
-        "n": n,
-    }
+    found = {"bytes": size + side, "bytes_carried": budget, **_whole(networks, accuracy)}
     return [row(point, networks, None, found)]
 
 
@@ -487,7 +528,7 @@ def of_faded_digital(point: Point, folder: Path) -> list[Row]:
 
     networks = trained(point, folder)
     source, coder, csi = point["scheme"].split(", ")
-    uses, n = airnet.uses(networks.low), len(networks.test)
+    uses = airnet.uses(networks.low)
     guess = 1 / len(networks.test.classes)
     levels = np.arange(-5.0, 30.1, 5.0)
     curve = np.array(
@@ -507,11 +548,7 @@ def of_faded_digital(point: Point, folder: Path) -> list[Row]:
         else:
             arrives = np.exp(-(10 ** (levels / 10)) / mean)
             accuracy = float((arrives * curve + (1 - arrives) * guess).max())
-        found = {
-            "accuracy": accuracy,
-            "ci95": list(wilson_interval(round(accuracy * n), n)),
-            "n": n,
-        }
+        found = _whole(networks, accuracy)
         rows.append(row(point | {"snr_db": mean_db}, networks, None, found))
     return rows
 

@@ -297,6 +297,52 @@ def test_measured_accuracy_without_noise_is_the_clients(backbone: Path, digits: 
     assert shrunk["sdr_db"] == pytest.approx(10 * math.log10(11), abs=0.1)
 
 
+def test_a_loss_is_that_on_the_same_images() -> None:
+    reference = np.random.default_rng(1).random(120) < 0.8
+    shares = [reference[part::4].copy() for part in range(4)]
+    same = airnet.over_deliveries(shares, reference)
+    assert same["accuracy"] == pytest.approx(reference.mean())
+    assert (same["loss_points"], same["loss_points_ci95"]) == (0.0, [0.0, 0.0])
+    for share in shares:
+        share[np.flatnonzero(share)[0]] = False
+    fewer = airnet.over_deliveries(shares, reference)
+    # Each lost one of 30: that is sure, though the accuracy is not.
+    assert fewer["loss_points"] == pytest.approx(100 / 30)
+    low, high = fewer["loss_points_ci95"]
+    assert high - low < 1e-9 < fewer["ci95"][1] - fewer["ci95"][0]
+
+
+def test_side_information_is_interpolated_between_knots(backbone: Path, digits: Images) -> None:
+    low, high = train.load_backbone(backbone), train.load_backbone(backbone)
+    with torch.no_grad():
+        high.get_parameter("fc.weight").mul_(1.5)
+    generator = torch.Generator().manual_seed(1)
+    noise = {"features.0.weight": 0.1}
+    served = airnet.serve(low, high, (0.0, 9.0), digits, noise, generator, draws=1)
+    assert served.knots == (0.0, 4.5, 9.0)
+    one, other = (client.state_dict() for client in served.clients[:2])
+    for name, tensor in served.at(1.5).state_dict().items():
+        torch.testing.assert_close(tensor, one[name] + (other[name] - one[name]) / 3)
+    beyond = served.at(20.0)
+    assert beyond.state_dict().keys() == one.keys()
+    for client, snr_db in ((served.at(1.5), 1.5), (beyond, 9.0)):
+        layers = airnet.layers_of(client)
+        assert layers["features.0.weight"].tau == pytest.approx(0.1 * 10 ** (-snr_db / 10))
+        assert layers["fc.weight"].tau == pytest.approx(10 ** (-snr_db / 10))
+    torch.testing.assert_close(
+        airnet.weights_of(beyond)["fc.weight"], high.get_parameter("fc.weight").detach()
+    )
+
+
+def test_fades_are_exponential_and_one_from_each_part() -> None:
+    fades = experiment.Faded(20.0, 500, torch.Generator().manual_seed(1), {}).fades
+    powers = 10 ** (np.array(fades) / 10 - 2)
+    parts = np.sort(np.floor((1 - np.exp(-powers)) * 500 + 1e-6))
+    np.testing.assert_array_equal(parts, np.arange(500))
+    assert powers.mean() == pytest.approx(1, abs=0.02)
+    assert np.any(np.diff(powers) < 0)
+
+
 def test_codes_reach_the_distortion_that_they_promise(backbone: Path, digits: Images) -> None:
     client = airnet.deploy(train.load_backbone(backbone), digits, lambda w: w, draws=1)
     gaussian = airnet.weights_of(client)
@@ -632,6 +678,7 @@ def test_a_run_is_measured_over_each_kind_of_channel(tmp_path: Path) -> None:
     for row in rows.values():
         assert row["channel_uses"] <= 20_000 and row["n"] == 360
         assert row["ci95"][0] <= row["accuracy"] <= row["ci95"][1]
+        assert row["loss_points"] == pytest.approx(100 * (row["a0"] - row["accuracy"]))
         assert json.loads(json.dumps(row)) == row
     point = experiment.point(chosen, "AirNet's network, quantised, capacity", 15.0, airnet=tiny)
     (digital,) = experiment.of_digital(point | common, tmp_path / "airnet_test" / "key")
