@@ -31,6 +31,7 @@ from phydnn.delivery import (
     Ticket,
     copies_for,
     fill,
+    pack_side,
     protect,
     strip,
     unpack_side,
@@ -69,7 +70,7 @@ def accuracy(network: bytes) -> float:
 @pytest.fixture(scope="module")
 def shipped() -> AirBundle:
     """A network of fourteen layers that are normalised, trained for 0 to 15 dB."""
-    return AirBundle.load("airnet-digits")
+    return AirBundle.load("airnet-vgg16-digits")
 
 
 def test_a_graph_and_its_tensors_come_apart_and_together() -> None:
@@ -103,6 +104,24 @@ def test_broken_side_information_is_refused(junk: bytes) -> None:
     for data in (junk, zlib.compress(b"AIR1" + junk)):
         with pytest.raises(InputError):
             unpack_side(data)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tau": math.nan}, "a layer's noise is no number"),
+        ({"tau": -1.0}, "a layer's noise is no number"),
+        ({"ratio": math.inf}, "a layer's noise is no number"),
+        ({"scale": 0.0}, "a layer's scale is no positive number"),
+    ],
+)
+def test_side_information_of_no_sense_is_refused(
+    air: AirBundle, change: dict[str, float], message: str
+) -> None:
+    first, *others = Shipment(air, 15.0).layers
+    data = pack_side(air.skeleton, [dataclasses.replace(first, **change), *others], {})
+    with pytest.raises(InputError, match=message):
+        unpack_side(data)
 
 
 def test_bundle_holds_what_was_exported(air: AirBundle, tmp_path: Path) -> None:
