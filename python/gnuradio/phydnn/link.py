@@ -491,5 +491,7 @@ def _drain(books: ledger, way: Way, synchronizer: Any, sends: bool, stop: thread
 
         # First what surely follows the last frame, and then until no more comes; an emulator that
         # fills up with zeros never stops: all that it can hold is enough.
-        stands_still(received, max(books.starts().values(), default=0) + way.flush // 2, ENDED_S)
+        bursts = books.bursts()
+        last = max((start + bursts[n][0] for n, start in books.starts().items()), default=0)
+        stands_still(received, last + way.flush // 2, ENDED_S)
         stands_still(received, received() + 4 * way.flush, DRAINED_S)
