@@ -25,8 +25,11 @@ DIGITAL = (
 
 def points(settings: Settings) -> list[Point]:
     snrs = (0.0, 15.0) if settings.quick else airnet.SNRS
-    schemes = (*SCHEMES, *(DIGITAL[:2] if settings.quick else DIGITAL))
-    return [airnet.point(settings, scheme, snr) for scheme, snr in airnet.grid(schemes, snrs)]
+    digital = DIGITAL[:2] if settings.quick else DIGITAL
+    return [
+        *(airnet.point(settings, scheme, snr) for scheme, snr in airnet.grid(SCHEMES, snrs)),
+        *(airnet.few(settings, scheme, snr) for scheme, snr in airnet.grid(digital, snrs)),
+    ]
 
 
 def measure(point: Point, folder: Path) -> list[Row]:

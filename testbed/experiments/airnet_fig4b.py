@@ -12,7 +12,7 @@ from phydnn.experiments import Point, Row, Settings, airnet
 TITLE = "Fig. 4b: a network delivered over slow Rayleigh fading, analog and digital"
 SOURCE = airnet.SOURCE.format("Fig. 4b: Small-VGG16 on CIFAR-10 over slow fading")
 VERSION = 1
-OPTIONS: dict[str, Any] = airnet.OPTIONS | {"deliveries": 200}
+OPTIONS: dict[str, Any] = airnet.OPTIONS | {"deliveries": 100}
 
 SCHEMES = ("AirNet, CSI at the receiver", "CSI at both ends")
 DIGITAL = (
@@ -29,7 +29,7 @@ def points(settings: Settings) -> list[Point]:
         for scheme, snr in airnet.grid(SCHEMES, snrs)
     ]
     digital = [
-        airnet.point(settings, scheme, snrs[0], "rayleigh") | {"snrs_db": list(snrs)}
+        airnet.few(settings, scheme, snrs[0], "rayleigh") | {"snrs_db": list(snrs)}
         for scheme in (DIGITAL[:1] if settings.quick else DIGITAL)
     ]
     return analog + digital
