@@ -386,7 +386,7 @@ class TestBlock(gr_unittest.TestCase):
         block.set_iq_imbalance(0, 0)
         block.set_gains([3j])
         level = 0.0
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while abs(level - 3) > 0.005 and time.monotonic() < deadline:
             time.sleep(0.01)
             level = abs(probe.level())

@@ -124,7 +124,7 @@ class qa_cli_emulate(gr_unittest.TestCase):
         scenarios.save(wire(), path)
         return path
 
-    def until(self, condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
+    def until(self, condition: Callable[[], bool], what: str, seconds: float = 240) -> None:
         end = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > end:
@@ -165,7 +165,7 @@ class qa_cli_emulate(gr_unittest.TestCase):
 
     def ask(self, **request: Any) -> Any:
         with zmq.Context() as context, context.socket(zmq.REQ) as client:
-            client.linger, client.rcvtimeo = 0, 20_000
+            client.linger, client.rcvtimeo = 0, 60_000
             client.connect(self.control)
             client.send_json(request)
             return client.recv_json()
@@ -173,7 +173,7 @@ class qa_cli_emulate(gr_unittest.TestCase):
     def stop(self, process: subprocess.Popen[str], number: int = signal.SIGTERM) -> Any:
         """Ends an emulator as a user does; its counts, which add up."""
         process.send_signal(number)
-        out, error = process.communicate(timeout=30)
+        out, error = process.communicate(timeout=120)
         self.assertEqual((process.returncode, error), (0, ""))
         self.assertIn("samples in", out)
         counts = json.loads((self.folder / "counts.json").read_text())
@@ -289,7 +289,7 @@ class qa_cli_emulate(gr_unittest.TestCase):
         self.receive()
         self.more("samples")
         sender.kill()
-        _, error = emulator.communicate(timeout=30)
+        _, error = emulator.communicate(timeout=120)
         self.assertEqual(emulator.returncode, 1, error)
         self.assertIn("device", error)
         self.assertEqual(error.count("\n"), 1, error)
@@ -386,7 +386,7 @@ class qa_cli_emulate(gr_unittest.TestCase):
         status = self.ask(do="status")["status"]
         self.assertEqual([node["name"] for node in status["nodes"]], ["device", "edge"])
         self.assertEqual(self.ask(do="stop"), {"ok": True})
-        _, error = emulator.communicate(timeout=30)
+        _, error = emulator.communicate(timeout=120)
         self.assertEqual((emulator.returncode, error), (0, ""))
 
     def abuse(self) -> None:

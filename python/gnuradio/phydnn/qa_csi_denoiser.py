@@ -51,7 +51,7 @@ class qa_csi_denoiser(gr_unittest.TestCase):
         top.start()
         for message in messages:
             block.to_basic_block()._post(pmt.intern("grid"), message)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while debug.num_messages() < len(messages) and time.monotonic() < deadline:
             time.sleep(0.005)
         top.stop()

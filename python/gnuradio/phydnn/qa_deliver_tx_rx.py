@@ -149,9 +149,9 @@ class qa_deliver_tx_rx(gr_unittest.TestCase):
             [*command, "--end", "rx", "--data", "digits", "--connect", where, "--json", out],
             stdout=subprocess.DEVNULL,
             check=False,
-            timeout=120,
+            timeout=300,
         )
-        self.assertEqual((client.returncode, server.wait(60)), (0, 0))
+        self.assertEqual((client.returncode, server.wait(300)), (0, 0))
         record = json.loads(out.read_text())
         self.assertGreater(record["accuracy"], 0.9)
         self.assertNotIn("a0", record)
@@ -187,7 +187,7 @@ class qa_deliver_tx_rx(gr_unittest.TestCase):
         top.msg_connect(shorten, "symbols", sink, "symbols")
         top.msg_connect(sink, "text", log, "store")
         top.start()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while log.num_messages() < 2 and time.monotonic() < deadline:
             time.sleep(0.01)
         top.stop()

@@ -58,7 +58,7 @@ def one_message(block: Any, port_in: str, port_out: str, vector: NDArray[Any]) -
     top.msg_connect(block, port_out, sink, "store")
     top.start()
     block._post(pmt.intern(port_in), pmt.cons(pmt.make_dict(), pmt.to_pmt(vector)))
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while sink.num_messages() < 1 and time.monotonic() < deadline:
         time.sleep(0.002)
     top.stop()

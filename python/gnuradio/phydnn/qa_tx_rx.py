@@ -288,7 +288,7 @@ class qa_tx_rx(gr_unittest.TestCase):
             self.meanwhile(images=DIGITS),
             self.assertRaisesRegex(InputError, "in use"),
         ):
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 60
             while time.monotonic() < deadline and not (self.folder / "s").exists():
                 time.sleep(0.01)
             # A port, since a file's name can be bound twice.

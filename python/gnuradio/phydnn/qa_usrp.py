@@ -111,7 +111,7 @@ class qa_reports(gr_unittest.TestCase):
         for number in range(30):
             metadata = pdus.put(pmt.make_dict(), frame_number=number)
             timer._on_symbols(pmt.cons(metadata, pmt.init_c32vector(1, [0])))
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while debug.num_messages() < 30 and time.monotonic() < deadline:
             time.sleep(0.01)
         top.stop()

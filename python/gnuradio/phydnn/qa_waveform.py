@@ -351,7 +351,7 @@ def stored(sink: Any) -> list[Any]:
     return [sink.get_message(i) for i in range(sink.num_messages())]
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

@@ -21,7 +21,7 @@ from phydnn.ports import free_ports
 
 Samples = NDArray[np.complex64]
 
-LIMIT = 30.0  # seconds that anything may take
+LIMIT = 60.0  # seconds that anything may take
 
 
 def ramp(count: int) -> Samples:

@@ -22,6 +22,12 @@ from phydnn.errors import InputError, RunError
 from phydnn.results import write_json
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that stands in for tegrastats may be held up by what else the machine does."""
+    monkeypatch.setattr(energy, "SILENCE_S", 60.0)
+
+
 class Clock:
     """Time that passes when it is told to; ``sleep`` can do something meanwhile."""
 
@@ -103,7 +109,7 @@ def test_rapl_is_read_while_the_run_goes_on(
     meter = energy.Rapl(tmp_path)
     meter.start()
     written(counter, 1_000_000)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while meter._readings < 5 and time.monotonic() < deadline:
         time.sleep(0.001)
     assert meter.stop().readings >= 6  # the thread's, and the last one
@@ -117,7 +123,7 @@ def test_a_counter_that_goes_away_fails_the_run(
     meter = energy.Rapl(tmp_path)
     with pytest.raises(RunError, match="energy_uj cannot be read"), meter:
         counter.unlink()
-        meter._thread.join(10)
+        meter._thread.join(60)
         written(counter, 5_000_000)  # too late: the thread saw it gone
     with pytest.raises(RunError, match="no energy to tell"):
         _ = meter.energy
@@ -391,7 +397,7 @@ def test_tegrastats_that_tells_other_rails_fails_the_run(tmp_path: Path) -> None
     meter = energy.Jetson(tmp_path, program(f"{first}\n{waits}\n{then}\ntime.sleep(60)"))
     with pytest.raises(RunError, match="no longer shows what it did"), meter:
         sign.touch()
-        meter._thread.join(10)
+        meter._thread.join(60)
 
 
 def test_no_jetson(tmp_path: Path) -> None:
