@@ -26,7 +26,7 @@ OPTIONS: dict[str, Any] = {
     "seed": 1,
 }
 SNR_DB = (0.0, 5.0, 10.0, 20.0)
-USES = (65536, 1024)
+USES = (65536, 28672, 1024)
 QUICK_CHANNELS = ("flat Rayleigh", "TDL-C 100 ns")
 DATA = {"digits": "phydnn-resnet20-digits", "cifar10": "phydnn-resnet20-cifar10-1024x16"}
 LIMIT = 128
