@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
+from qa_pdus import QUEUE, meta_of, noisy, pdu, through  # type: ignore[import-not-found]
 
 from gnuradio import blocks, gr, gr_unittest, phydnn
 from gnuradio.phydnn.reference import embedding as reference
@@ -22,7 +23,6 @@ from phydnn import constellation
 from phydnn.bundle import Bundle, load
 
 MODELS = Path(__file__).resolve().parents[3] / "models"
-QUEUE = 64  # PDUs that may wait at a block
 SEEDS = st.integers(0, 2**32 - 1)
 
 
@@ -30,43 +30,17 @@ def dictionary(size: int, dim: int, seed: int = 0) -> NDArray[np.float32]:
     return np.random.default_rng(seed).standard_normal((size, dim)).astype(np.float32)
 
 
-def noisy(points: NDArray[np.complex64], count: int, n0: float) -> NDArray[np.complex64]:
-    rng = np.random.default_rng(1)
-    noise = rng.standard_normal(count) + 1j * rng.standard_normal(count)
-    sent = points[rng.integers(0, len(points), count)]
-    return (sent + np.sqrt(n0 / 2) * noise).astype(np.complex64)
-
-
-def pdu(vector: Any, **meta: Any) -> Any:
-    return pmt.cons(pmt.to_pmt(meta), pmt.to_pmt(vector))
-
-
-def through(block: Any, port_in: str, port_out: str, messages: list[Any]) -> list[Any]:
-    """Posts the messages to a block that is not running yet, and returns what it sends."""
-    sink = blocks.message_debug()
-    top = gr.top_block()
-    top.msg_connect(block, port_out, sink, "store")
-    for message in messages:
-        block._post(pmt.intern(port_in), message)
-    top.start()
-    deadline = time.monotonic() + 20
-    while sink.num_messages() < len(messages) and time.monotonic() < deadline:
-        time.sleep(0.002)
-    top.stop()
-    top.wait()
-    return [sink.get_message(i) for i in range(sink.num_messages())]
+def heard(points: NDArray[np.complex64], count: int, n0: float) -> Any:
+    """Points, drawn and with noise."""
+    return noisy(points[np.random.default_rng(2).integers(0, len(points), count)], n0)
 
 
 def mapped(mapper: Any, *messages: Any) -> list[Any]:
-    return through(mapper, "slices", "symbols", list(messages))
+    return through(mapper, "slices", "symbols", *messages)
 
 
 def demapped(demapper: Any, *messages: Any) -> list[Any]:
-    return through(demapper, "symbols", "slices", list(messages))
-
-
-def meta_of(message: Any) -> dict[str, Any]:
-    return dict(pmt.to_python(pmt.car(message)) or {})
+    return through(demapper, "symbols", "slices", *messages)
 
 
 class QaEmbeddingCodec(gr_unittest.TestCase):
@@ -101,7 +75,7 @@ class QaEmbeddingCodec(gr_unittest.TestCase):
         self.compare_hard(constellation.unit_power(scatter[:, 0] + 1j * scatter[:, 1]))
 
     def compare_hard(self, points: NDArray[np.complex64]) -> None:
-        embeddings, symbols = dictionary(len(points), 5), noisy(points, 3000, 0.05)
+        embeddings, symbols = dictionary(len(points), 5), heard(points, 3000, 0.05)
         labels, slices = phydnn.kernels.embedding_codec(embeddings, points).decode_hard(symbols)
         exact = symbols.astype(np.complex128), points.astype(np.complex128)
         nearest = np.sort(reference.squared_distances(*exact), axis=1)
@@ -118,7 +92,7 @@ class QaEmbeddingCodec(gr_unittest.TestCase):
             (-20, 0, 12, 20),
         ):
             embeddings, n0 = dictionary(len(points), dim), 10 ** (-snr_db / 10)
-            symbols = noisy(points, 1001, n0)
+            symbols = heard(points, 1001, n0)
             codec = phydnn.kernels.embedding_codec(embeddings, points)
             each = (n0 * np.random.default_rng(2).uniform(0.5, 2, len(symbols))).astype(np.float32)
             for variances in (np.float32(n0), each):
@@ -264,7 +238,7 @@ class QaEmbeddingBlocks(gr_unittest.TestCase):
         self.points = constellation.psk(16)
         self.codec = phydnn.kernels.embedding_codec(self.embeddings, self.points)
         self.slices = dictionary(300, 8, seed=4)
-        self.symbols = noisy(self.points, 300, 0.1)
+        self.symbols = heard(self.points, 300, 0.1)
 
     def assert_erased(self, message: Any, reason: str, **meta: Any) -> None:
         self.assertEqual(meta_of(message), {**meta, "erased": True, "reason": reason})
@@ -316,7 +290,7 @@ class QaEmbeddingBlocks(gr_unittest.TestCase):
             demapper.set_decision(decision)
             self.assertEqual(demapper.decision(), decision)
             demapper._post(pmt.intern("symbols"), pdu(self.symbols, n0=0.1))
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 60
             while sink.num_messages() <= number and time.monotonic() < deadline:
                 time.sleep(0.002)
         with self.assertRaisesRegex(ValueError, 'decision must be "hard" or "soft"'):

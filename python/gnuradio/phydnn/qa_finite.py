@@ -5,7 +5,6 @@
 
 import itertools
 import sys
-import time
 from typing import Any
 
 import numpy as np
@@ -14,48 +13,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
+from qa_pdus import QUEUE, gaussian, meta_of, noisy, pdu, through  # type: ignore[import-not-found]
 
-from gnuradio import blocks, gr, gr_unittest, phydnn
+from gnuradio import gr_unittest, phydnn
 from gnuradio.phydnn.reference import finite as reference
 from phydnn.finite import FiniteConstellation
 
-QUEUE = 64  # PDUs that may wait at a block
 GRID = (-2.514, 2.514, 4, 0.7)
 DECISIONS = ("none", "hard", "soft")
-
-
-def gaussian(count: int, seed: int = 0) -> NDArray[np.float32]:
-    return np.random.default_rng(seed).standard_normal(count).astype(np.float32)
 
 
 def bell(bits: int) -> NDArray[np.float32]:
     """Priors of values that lie about the middle."""
     return np.exp(-(np.linspace(-2, 2, 2**bits) ** 2)).astype(np.float32)
-
-
-def noisy(symbols: NDArray[np.complex64], n0: float) -> NDArray[np.complex64]:
-    noise = gaussian(2 * len(symbols), 1).view(np.complex64)
-    return (symbols + np.sqrt(n0 / 2) * noise).astype(np.complex64)
-
-
-def pdu(vector: Any, **meta: Any) -> Any:
-    return pmt.cons(pmt.to_pmt(meta), pmt.to_pmt(vector))
-
-
-def through(block: Any, port_in: str, port_out: str, *messages: Any) -> list[Any]:
-    """Posts the messages to a block that is not running yet, and returns what it sends."""
-    sink = blocks.message_debug()
-    top = gr.top_block()
-    top.msg_connect(block, port_out, sink, "store")
-    for message in messages:
-        block._post(pmt.intern(port_in), message)
-    top.start()
-    deadline = time.monotonic() + 20
-    while sink.num_messages() < len(messages) and time.monotonic() < deadline:
-        time.sleep(0.002)
-    top.stop()
-    top.wait()
-    return [sink.get_message(i) for i in range(sink.num_messages())]
 
 
 def mapped(mapper: Any, *messages: Any) -> list[Any]:
@@ -64,10 +34,6 @@ def mapped(mapper: Any, *messages: Any) -> list[Any]:
 
 def demapped(demapper: Any, *messages: Any) -> list[Any]:
     return through(demapper, "symbols", "values", *messages)
-
-
-def meta_of(message: Any) -> dict[str, Any]:
-    return dict(pmt.to_python(pmt.car(message)) or {})
 
 
 class QaFiniteCodec(gr_unittest.TestCase):

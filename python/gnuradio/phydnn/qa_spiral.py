@@ -6,7 +6,6 @@
 import itertools
 import math
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,23 +13,13 @@ import numpy as np
 import pmt
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
+from qa_pdus import QUEUE, gaussian, meta_of, noisy, pdu, through  # type: ignore[import-not-found]
 
-from gnuradio import blocks, gr, gr_unittest, phydnn
+from gnuradio import gr_unittest, phydnn
 from gnuradio.phydnn.reference import spiral as reference
 from phydnn.spiral import RULES, LayerCode, Spiral, code_for
 
-QUEUE = 64  # PDUs that may wait at a block
 CASES = [(0.35, 1.0, 0), (1.08, 0.796, 5), (2.9, 1.0, 15), (3.116, 0.611, 15), (8.1, 0.57, 25)]
-
-
-def weights_of(count: int, seed: int = 0) -> NDArray[np.float32]:
-    return np.random.default_rng(seed).standard_normal(count).astype(np.float32)
-
-
-def noisy(symbols: NDArray[Any], n0: Any, seed: int = 1) -> NDArray[np.complex64]:
-    noise = np.random.default_rng(seed).standard_normal((len(symbols), 2)).view(complex)[:, 0]
-    return (symbols + np.sqrt(np.asarray(n0) / 2) * noise).astype(np.complex64)
 
 
 def kernel_of(code: LayerCode) -> Any:
@@ -39,35 +28,11 @@ def kernel_of(code: LayerCode) -> Any:
     return phydnn.kernels.layer_code(gammas, alphas, code.repeats, code.amplitude)
 
 
-def pdu(vector: Any, **meta: Any) -> Any:
-    return pmt.cons(pmt.to_pmt(meta), pmt.to_pmt(vector))
-
-
-def through(block: Any, port_in: str, port_out: str, messages: list[Any]) -> list[Any]:
-    """Posts the messages to a block that is not running yet, and returns what it sends."""
-    sink = blocks.message_debug()
-    top = gr.top_block()
-    top.msg_connect(block, port_out, sink, "store")
-    for message in messages:
-        block._post(pmt.intern(port_in), message)
-    top.start()
-    deadline = time.monotonic() + 20
-    while sink.num_messages() < len(messages) and time.monotonic() < deadline:
-        time.sleep(0.002)
-    top.stop()
-    top.wait()
-    return [sink.get_message(i) for i in range(sink.num_messages())]
-
-
-def meta_of(message: Any) -> dict[str, Any]:
-    return dict(pmt.to_python(pmt.car(message)) or {})
-
-
 class QaLayerCode(gr_unittest.TestCase):
     """The kernel, as ``gnuradio.phydnn.kernels.layer_code``."""
 
     def test_points_are_the_references(self) -> None:
-        weights = weights_of(5000)
+        weights = gaussian(5000)
         for gamma, alpha, _ in CASES:
             symbols = phydnn.kernels.layer_code([gamma], [alpha]).encode(weights)
             self.assertEqual(symbols.dtype, np.complex64)
@@ -75,7 +40,7 @@ class QaLayerCode(gr_unittest.TestCase):
 
     def test_nearest_points_are_the_references(self) -> None:
         for gamma, alpha, snr_db in CASES:
-            sent = reference.encode(weights_of(200), gamma, alpha)
+            sent = reference.encode(gaussian(200), gamma, alpha)
             symbols = noisy(sent, 10 ** (-snr_db / 10))
             code = phydnn.kernels.layer_code([gamma], [alpha])
             found = code.decode(symbols, 0.1, len(symbols), "nearest")
@@ -90,7 +55,7 @@ class QaLayerCode(gr_unittest.TestCase):
         for gamma, alpha, snr_db in CASES:
             rng = np.random.default_rng(3)
             n0 = 10 ** (-(snr_db + rng.uniform(-3, 3, 600)) / 10)
-            weights = weights_of(len(n0))
+            weights = gaussian(len(n0))
             symbols = noisy(reference.encode(weights, gamma, alpha), n0)
             found = phydnn.kernels.layer_code([gamma], [alpha]).decode(symbols, n0, len(n0))
             exact = reference.mmse(symbols.astype(complex), n0, gamma, alpha)
@@ -99,7 +64,7 @@ class QaLayerCode(gr_unittest.TestCase):
 
     def test_copies_are_averaged_by_their_noise(self) -> None:
         rng, gamma, alpha = np.random.default_rng(4), 2.0, 0.7
-        weights = weights_of(600)
+        weights = gaussian(600)
         n0 = 10 ** (-rng.uniform(5, 15, 3 * len(weights)) / 10)
         symbols = noisy(np.tile(reference.encode(weights, gamma, alpha), 3), n0)
         found = phydnn.kernels.layer_code([gamma], [alpha], 3).decode(symbols, n0, len(weights))
@@ -111,7 +76,7 @@ class QaLayerCode(gr_unittest.TestCase):
         """The same symbols and, rounding at the arms' borders aside, the same weights."""
         for expansion, repeats, rule in itertools.product(range(4), (1, 2), RULES):
             twin = LayerCode(code_for(12, expansion, repeats).spirals, repeats, 1.3)
-            kernel, weights = kernel_of(twin), weights_of(999)
+            kernel, weights = kernel_of(twin), gaussian(999)
             symbols = twin.encode(weights)
             np.testing.assert_allclose(kernel.encode(weights), symbols, atol=3e-4)
             n0 = np.full(len(symbols), 0.06, np.float32)
@@ -125,7 +90,7 @@ class QaLayerCode(gr_unittest.TestCase):
     def test_deterministic(self) -> None:
         """Neither the place in a call nor its length shows in a result."""
         code = phydnn.kernels.layer_code([3.1], [0.61])
-        symbols = noisy(code.encode(weights_of(1000)), 0.03)
+        symbols = noisy(code.encode(gaussian(1000)), 0.03)
         for rule in ("mmse", "nearest"):
             whole = code.decode(symbols, 0.03, 1000, rule)
             parts = [code.decode(symbols[i : i + 37], 0.03, len(symbols[i : i + 37]), rule)
@@ -181,12 +146,12 @@ class QaSkBlocks(gr_unittest.TestCase):
 
     def test_weights_cross(self) -> None:
         """At 15 dB, with a N0 for each symbol or one for all, in order and with their metadata."""
-        weights = [weights_of(count, seed) for seed, count in enumerate((1, 300, 20000))]
+        weights = [gaussian(count, seed) for seed, count in enumerate((1, 300, 20000))]
         sent = through(
             phydnn.sk_encoder(*self.code()),
             "weights",
             "symbols",
-            [pdu(vector, frame_number=i) for i, vector in enumerate(weights)],
+            *(pdu(vector, frame_number=i) for i, vector in enumerate(weights)),
         )
         n0, received = 10**-1.5, []
         for i, message in enumerate(sent):
@@ -194,7 +159,7 @@ class QaSkBlocks(gr_unittest.TestCase):
             given = n0 if i % 2 else np.full(len(symbols), n0, np.float32)
             received.append(pdu(symbols, frame_number=i, n0=given))
         decoder = phydnn.sk_decoder(*self.code())
-        answers = through(decoder, "symbols", "weights", received)
+        answers = through(decoder, "symbols", "weights", *received)
         for i, (message, expected) in enumerate(zip(answers, weights, strict=True)):
             self.assertEqual(meta_of(message)["frame_number"], i)
             found = phydnn.to_array(pmt.cdr(message))
@@ -209,11 +174,11 @@ class QaSkBlocks(gr_unittest.TestCase):
         self.assertEqual(decoder.rule(), "nearest")
         # Plain symbols: the nearest ones are as received, and the mean lies nearer to 0.
         symbols = np.full(1, (1 + 1j) / math.sqrt(2), np.complex64)
-        (message,) = through(decoder, "symbols", "weights", [pdu(symbols, n0=1.0)])
+        (message,) = through(decoder, "symbols", "weights", pdu(symbols, n0=1.0))
         np.testing.assert_allclose(phydnn.to_array(pmt.cdr(message)), 1, rtol=1e-6)
         decoder = phydnn.sk_decoder(rule="nearest")
         decoder.set_rule("mmse")
-        (message,) = through(decoder, "symbols", "weights", [pdu(symbols, n0=1.0)])
+        (message,) = through(decoder, "symbols", "weights", pdu(symbols, n0=1.0))
         np.testing.assert_allclose(phydnn.to_array(pmt.cdr(message)), 0.5, rtol=1e-6)
         with self.assertRaisesRegex(ValueError, "rule must be"):
             decoder.set_rule("soft")
@@ -221,22 +186,22 @@ class QaSkBlocks(gr_unittest.TestCase):
     def test_erasures_are_the_priors_mean_and_counted(self) -> None:
         lost = pdu(np.zeros(0, np.complex64), erased=True, reason="lost", frame_number=3)
         decoder = phydnn.sk_decoder(*self.code(), weights=5)
-        good = pdu(phydnn.kernels.layer_code(*self.code()).encode(weights_of(4)), n0=0.01)
-        answers = through(decoder, "symbols", "weights", [lost, good])
+        good = pdu(phydnn.kernels.layer_code(*self.code()).encode(gaussian(4)), n0=0.01)
+        answers = through(decoder, "symbols", "weights", lost, good)
         self.assertEqual(meta_of(answers[0])["reason"], "lost")
         self.assertTrue(meta_of(answers[0])["erased"])
         np.testing.assert_array_equal(phydnn.to_array(pmt.cdr(answers[0])), np.zeros(5))
         self.assertEqual(len(phydnn.to_array(pmt.cdr(answers[1]))), 4)  # the last, a short frame
         self.assertEqual((decoder.erased(), decoder.filled()), (1, 5))
         encoder = phydnn.sk_encoder(*self.code())
-        (passed,) = through(encoder, "weights", "symbols", [lost])
+        (passed,) = through(encoder, "weights", "symbols", lost)
         self.assertTrue(pmt.equal(passed, lost))
         self.assertEqual(encoder.erased(), 1)
 
     def test_unsound_pdus_become_erasures(self) -> None:
         ones = np.ones(2, np.complex64)
         bad = [
-            pdu(weights_of(2), n0=0.1),
+            pdu(gaussian(2), n0=0.1),
             pdu(ones),
             pdu(ones, n0=-1.0),
             pdu(ones, n0=np.ones(3, np.float32)),
@@ -244,22 +209,22 @@ class QaSkBlocks(gr_unittest.TestCase):
             pmt.PMT_NIL,
         ]
         decoder = phydnn.sk_decoder(*self.code(), weights=2)
-        answers = through(decoder, "symbols", "weights", bad)
+        answers = through(decoder, "symbols", "weights", *bad)
         self.assertEqual([meta_of(answer).get("reason") for answer in answers], ["payload"] * 6)
         self.assertEqual((decoder.dropped(), decoder.filled()), (6, 12))
         bad = [pdu(ones), pdu(np.array([1, np.inf], np.float32)), pmt.intern("weights")]
         encoder = phydnn.sk_encoder(*self.code())
-        answers = through(encoder, "weights", "symbols", bad)
+        answers = through(encoder, "weights", "symbols", *bad)
         self.assertEqual([meta_of(answer).get("reason") for answer in answers], ["payload"] * 3)
         self.assertEqual(encoder.dropped(), 3)
 
     def test_queues_are_bounded(self) -> None:
         for block, ports, vector in (
-            (phydnn.sk_encoder(), ("weights", "symbols"), weights_of(2)),
+            (phydnn.sk_encoder(), ("weights", "symbols"), gaussian(2)),
             (phydnn.sk_decoder(), ("symbols", "weights"), np.ones(1, np.complex64)),
         ):
             messages = [pdu(vector, n0=0.1, frame_number=i) for i in range(QUEUE + 10)]
-            answers = through(block, *ports, messages)
+            answers = through(block, *ports, *messages)
             self.assertEqual(len(answers), len(messages))
             reasons = [meta_of(answer).get("reason") for answer in answers]
             self.assertEqual(reasons.count("overrun"), block.dropped())
@@ -283,7 +248,7 @@ class QaTwin(gr_unittest.TestCase):
         """The twin against the reference, so that all three agree."""
         for gamma, alpha, snr_db in CASES:
             twin, n0 = Spiral(gamma, alpha), 10 ** (-snr_db / 10)
-            weights = weights_of(300)
+            weights = gaussian(300)
             np.testing.assert_allclose(
                 twin.encode(weights), reference.encode(weights, gamma, alpha), atol=1e-5
             )
