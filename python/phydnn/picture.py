@@ -109,7 +109,9 @@ def _page(
     before, after, csi = below.subplots(1, 3, width_ratios=(1, 1, 1.5))
     _constellation(before, "Before the equalizer: one frame's subcarriers", raw)
     _constellation(after, "After it: payload and constellation", symbols)
-    after.plot(points.real, points.imag, "+", color=WRONG, markersize=9, markeredgewidth=1.5)
+    few = len(points) <= 64  # of many, larger marks would hide what was received
+    size, width = (9, 1.5) if few else (3, 0.5)
+    after.plot(points.real, points.imag, "+", color=WRONG, markersize=size, markeredgewidth=width)
     _estimate(csi, ls, refined)
     png = io.BytesIO()
     with warnings.catch_warnings():
