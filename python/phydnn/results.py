@@ -121,14 +121,14 @@ def _git_commit() -> str:
             capture_output=True,
             text=True,
             check=True,
-            timeout=10,
+            timeout=60,
         )
         # A library installed inside some other project's checkout must not claim its commit.
         tracked = subprocess.run(
             [*git, "ls-files", "--error-unmatch", Path(__file__).name],
             capture_output=True,
             check=False,
-            timeout=10,
+            timeout=60,
         )
     except (OSError, subprocess.SubprocessError):
         return "unknown"

@@ -115,8 +115,10 @@ def test_the_numbers_do_not_depend_on_the_number_of_workers(
 
 
 @pytest.fixture
-def cluster() -> Iterator[str]:
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     distributed = pytest.importorskip("distributed", reason="needs the extra 'cluster'")
+    # The machine may have more to do than to answer.
+    monkeypatch.setattr(parallel, "CLUSTER_TIMEOUT_S", 60)
     threads = torch.get_num_threads()
     environment = {name: os.environ.get(name) for name in parallel.THREADS}
     with distributed.LocalCluster(
