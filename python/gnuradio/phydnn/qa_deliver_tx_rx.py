@@ -75,19 +75,21 @@ class qa_deliver_tx_rx(gr_unittest.TestCase):
         record: dict[str, Any] = json.loads(out.read_text())
         return record
 
-    def simulated(self, snr_db: float) -> tuple[float, float]:
+    def simulated(self, snr_db: float, source: AirBundle | None = None) -> tuple[float, float]:
         """Accuracy and SDR in dB over AWGN without a waveform."""
-        shipment = Shipment(self.bundle, snr_db, make=kernel_of)
+        source = source or self.bundle
+        shipment = Shipment(source, snr_db, make=kernel_of)
         client, rng = Client(shipment.ticket), np.random.default_rng(1)
         n0 = 10 ** (-snr_db / 10)
         for number, frame in enumerate(shipment.frames):
             noise = rng.standard_normal((len(frame), 2)).view(complex)[:, 0]
             client.take(number, frame + math.sqrt(n0 / 2) * noise, n0)
         model, _ = client.network(make=kernel_of)
-        sent, (_, came) = self.bundle.tensors(snr_db), strip(model)
+        sent, (_, came) = source.tensors(snr_db), strip(model)
+        gains = client.gains(shipment.layers)
         error = sum(
-            float(np.sum(((came[layer.name] - sent[layer.name]) / layer.scale) ** 2))
-            for layer in shipment.layers
+            float(np.sum(((came[n] / gains[n] - sent[n]) / layer.scale) ** 2))
+            for n, layer in ((layer.name, layer) for layer in shipment.layers)
         )
         count = sum(layer.count for layer in shipment.layers)
         right = Network(model).classes(DIGITS.x) == DIGITS.y
@@ -108,6 +110,18 @@ class qa_deliver_tx_rx(gr_unittest.TestCase):
             self.assertAlmostEqual(record["time_on_air_s"], record["samples_on_air"] / 20e6)
             came = Network((self.folder / "came.onnx").read_bytes()).classes(DIGITS.x)
             self.assertEqual(float(np.mean(came == DIGITS.y)), record["accuracy"])
+
+    def test_a_deep_network_minds_the_channel_estimate(self) -> None:
+        """Layers with most power meet little noise, so what the estimate is off by counts there."""
+        source = AirBundle.load("airnet-vgg16-digits")
+        given = ("--bundle", source.path, "--snr", 5)
+        accuracy, sdr_db = self.simulated(5.0, source)
+        refined = self.deliver(*given, "--csi", "csi-adnet")
+        self.assertAlmostEqual(refined["sdr_db"], sdr_db, delta=0.1)
+        self.assertGreater(refined["accuracy"], accuracy - 0.08)
+        # Without noise it is as good as with as little as it was trained for.
+        self.assertGreater(refined["a0"], 0.85)
+        self.assertLess(self.deliver(*given, "--csi", "ls")["sdr_db"], sdr_db - 0.5)
 
     def test_cut_and_resumed(self) -> None:
         given = ("--bundle", self.bundle.path, "--data", "digits", "--frame-uses", 1500)

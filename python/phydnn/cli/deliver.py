@@ -16,6 +16,7 @@ from phydnn.cli.run import (
     AmplitudeOption,
     AuthorOption,
     BindOption,
+    CsiOption,
     DataOption,
     JsonOption,
     LimitOption,
@@ -62,6 +63,7 @@ def deliver(
     sfo: Annotated[float, typer.Option(help="Sample clock offset in ppm.")] = 0.0,
     phase_noise: Annotated[float, typer.Option(help="Linewidth of the oscillators in Hz.")] = 0.0,
     rule: Annotated[str, typer.Option(help="mmse or nearest decoding.")] = "mmse",
+    csi: CsiOption = "window",
     law: Annotated[str, typer.Option(help="Of the spirals: best, or the paper's.")] = "best",
     frame_uses: Annotated[
         int, typer.Option("--frame-uses", min=1, help="Channel uses in a frame of weights.")
@@ -111,6 +113,8 @@ def deliver(
     refuse_unused(context, link, receives=end != "tx")
     if link == "usrp" or connect or end != "both":
         refuse(context, OF_CHANNEL[:1] + OF_CHANNEL[2:], "a channel outside this process")
+    if end == "tx":
+        refuse(context, ("csi",), "--end tx: the client estimates the channel")
     if end != "both" and link == "loopback":
         raise InputError("--link loopback has both ends here: choose zmq, usrp or file")
     if end != "both" and ticket is None:
@@ -154,6 +158,7 @@ def deliver(
         "phase_noise_hz": phase_noise,
         "sample_rate": sample_rate,
         "dimensions": waveform,
+        "csi": csi,
         "passes": passes,
         "seed": seed,
         "amplitude": amplitude,
@@ -316,7 +321,10 @@ def _run(
             off = (came[layer.name] / gains[layer.name] - sent[layer.name]) / layer.scale
             error += float(np.sum(np.square(off, dtype=float)))
             power += layer.count
-        noiseless = Network(fill(source.skeleton, sent)).classes(images.x)
+        clean = {
+            layer.name: np.float32(layer.gain(0.0)) * sent[layer.name] for layer in shipment.layers
+        }
+        noiseless = Network(fill(source.skeleton, sent | clean)).classes(images.x)
         found["a0"] = float(np.mean(noiseless == images.y))
         found["sdr_db"] = float(10 * np.log10(power / max(error, 1e-12 * power)))
     return found
