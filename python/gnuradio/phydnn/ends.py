@@ -25,7 +25,38 @@ from .phydnn_python import (
 # hierarchical block with message ports.
 
 
-class device(gr.hier_block2):
+class sender(gr.hier_block2):
+    """What the sending ends share: messages in, samples out.
+
+    Args:
+        encoder, mapper, transmitter: the blocks inside.
+        ports: of the messages into the encoder, and from there into the mapper.
+    """
+
+    def __init__(self, encoder: Any, mapper: Any, transmitter: Any, ports: tuple[str, str]) -> None:
+        gr.hier_block2.__init__(
+            self,
+            type(self).__name__,
+            gr.io_signature(0, 0, 0),
+            gr.io_signature(1, 1, gr.sizeof_gr_complex),
+        )
+        self.mapper, self.transmitter = mapper, transmitter
+        self.message_port_register_hier_in(ports[0])
+        for port in ("sent", "symbols"):
+            self.message_port_register_hier_out(port)
+        self.msg_connect(self, ports[0], encoder, ports[0])
+        self.msg_connect(encoder, ports[1], mapper, ports[1])
+        self.msg_connect(mapper, "symbols", transmitter, "symbols")
+        self.msg_connect(mapper, "symbols", self, "symbols")
+        self.msg_connect(transmitter, "sent", self, "sent")
+        self.connect(transmitter, self)
+
+    def set_amplitude(self, amplitude: float) -> None:
+        """May be called while running."""
+        self.transmitter.set_amplitude(amplitude)
+
+
+class device(sender):
     """The device: images in, samples out.
 
     Head, embedding mapper and frame transmitter; their documentation says more.
@@ -60,32 +91,20 @@ class device(gr.hier_block2):
         gap: int = 128,
         threads: int = 0,
     ) -> None:
-        gr.hier_block2.__init__(
-            self, "device", gr.io_signature(0, 0, 0), gr.io_signature(1, 1, gr.sizeof_gr_complex)
-        )
         bundle = loaded(bundle)
         self.head = head(bundle, batch_size, timeout_s, threads)
-        self.mapper = embedding_mapper(bundle.embeddings, bundle.points, bundle.lookup)
-        self.transmitter = frame_transmitter(
-            dimensions,
-            bundle_id=bundle.id,
-            precoded=bundle.precoding,
-            amplitude=amplitude,
-            gap=gap,
+        super().__init__(
+            self.head,
+            embedding_mapper(bundle.embeddings, bundle.points, bundle.lookup),
+            frame_transmitter(
+                dimensions,
+                bundle_id=bundle.id,
+                precoded=bundle.precoding,
+                amplitude=amplitude,
+                gap=gap,
+            ),
+            ("images", "slices"),
         )
-        self.message_port_register_hier_in("images")
-        for port in ("sent", "symbols"):
-            self.message_port_register_hier_out(port)
-        self.msg_connect(self, "images", self.head, "images")
-        self.msg_connect(self.head, "slices", self.mapper, "slices")
-        self.msg_connect(self.mapper, "symbols", self.transmitter, "symbols")
-        self.msg_connect(self.mapper, "symbols", self, "symbols")
-        self.msg_connect(self.transmitter, "sent", self, "sent")
-        self.connect(self.transmitter, self)
-
-    def set_amplitude(self, amplitude: float) -> None:
-        """May be called while running."""
-        self.transmitter.set_amplitude(amplitude)
 
 
 class receiver(gr.hier_block2):
@@ -151,7 +170,38 @@ class receiver(gr.hier_block2):
         self.msg_connect(self.equalizer, "symbols", self, "symbols")
 
 
-class edge(gr.hier_block2):
+class reader(gr.hier_block2):
+    """What the receiving ends share: samples in, messages out.
+
+    Args:
+        heard, demapper, decoder: the blocks inside, the first a :class:`receiver`.
+        ports: of the messages into the decoder, and from there on.
+    """
+
+    def __init__(
+        self, heard: receiver, demapper: Any, decoder: Any, ports: tuple[str, str]
+    ) -> None:
+        gr.hier_block2.__init__(
+            self,
+            type(self).__name__,
+            gr.io_signature(1, 1, gr.sizeof_gr_complex),
+            gr.io_signature(0, 0, 0),
+        )
+        self.receiver, self.demapper = heard, demapper
+        self.connect(self, heard)
+        self.msg_connect(heard, "symbols", demapper, "symbols")
+        self.msg_connect(demapper, ports[0], decoder, ports[0])
+        self.msg_connect(decoder, ports[1], heard, "done")
+        for port, block in (("csi", heard), ("symbols", heard), (ports[1], decoder)):
+            self.message_port_register_hier_out(port)
+            self.msg_connect(block, port, self, port)
+
+    def set_decision(self, decision: str) -> None:
+        """May be called while running."""
+        self.demapper.set_decision(decision)
+
+
+class edge(reader):
     """The edge: samples in, classes out.
 
     A :class:`receiver`, embedding demapper and tail; their documentation says more.
@@ -192,25 +242,13 @@ class edge(gr.hier_block2):
         threads: int = 0,
         in_flight: int = 0,
     ) -> None:
-        gr.hier_block2.__init__(
-            self, "edge", gr.io_signature(1, 1, gr.sizeof_gr_complex), gr.io_signature(0, 0, 0)
-        )
         bundle = loaded(bundle)
-        self.receiver = receiver(bundle.id, dimensions, sample_rate, smoothing, max_uses, in_flight)
-        self.demapper = embedding_demapper(
-            bundle.embeddings, bundle.points, decision or bundle.decision
-        )
         self.tail = tail(bundle, threads)
-        for port in ("classes", "csi", "raw", "symbols"):
-            self.message_port_register_hier_out(port)
-        self.connect(self, self.receiver)
-        for port in ("csi", "raw", "symbols"):
-            self.msg_connect(self.receiver, port, self, port)
-        self.msg_connect(self.receiver, "symbols", self.demapper, "symbols")
-        self.msg_connect(self.demapper, "slices", self.tail, "slices")
-        self.msg_connect(self.tail, "classes", self, "classes")
-        self.msg_connect(self.tail, "classes", self.receiver, "done")
-
-    def set_decision(self, decision: str) -> None:
-        """May be called while running."""
-        self.demapper.set_decision(decision)
+        super().__init__(
+            receiver(bundle.id, dimensions, sample_rate, smoothing, max_uses, in_flight),
+            embedding_demapper(bundle.embeddings, bundle.points, decision or bundle.decision),
+            self.tail,
+            ("slices", "classes"),
+        )
+        self.message_port_register_hier_out("raw")
+        self.msg_connect(self.receiver, "raw", self, "raw")

@@ -203,40 +203,47 @@ class Job(ABC):
         """The same job with its first items only, so many in a frame."""
 
 
-class _ImagesToSymbols(gr.hier_block2):
-    """Image source, head and embedding mapper."""
+class to_symbols(gr.hier_block2):
+    """A job's sending end: a source of frames, what encodes them, and a mapper.
 
-    def __init__(self, bundle: Bundle, images: Images, batch: int, passes: int, flush: int) -> None:
+    Args:
+        source, encoder, mapper: the blocks inside.
+        ports: of the messages into the encoder, and from there into the mapper.
+    """
+
+    def __init__(self, source: Any, encoder: Any, mapper: Any, ports: tuple[str, str]) -> None:
         gr.hier_block2.__init__(
-            self, "images to symbols", gr.io_signature(0, 0, 0), gr.io_signature(0, 0, 0)
+            self, "to symbols", gr.io_signature(0, 0, 0), gr.io_signature(0, 0, 0)
         )
-        self.source = image_source(bundle, images, batch, 0, passes=passes, flush=flush)
-        self.head = head(bundle, batch)
-        self.mapper = embedding_mapper(bundle.embeddings, bundle.points, bundle.lookup)
+        self.inside = source, encoder, mapper  # GNU Radio does not keep what Python made
         self.message_port_register_hier_in("done")
         self.message_port_register_hier_out("symbols")
-        self.msg_connect(self, "done", self.source, "done")
-        self.msg_connect(self.source, "images", self.head, "images")
-        self.msg_connect(self.head, "slices", self.mapper, "slices")
-        self.msg_connect(self.mapper, "symbols", self, "symbols")
+        self.msg_connect(self, "done", source, "done")
+        self.msg_connect(source, ports[0], encoder, ports[0])
+        self.msg_connect(encoder, ports[1], mapper, ports[1])
+        self.msg_connect(mapper, "symbols", self, "symbols")
 
 
-class _SymbolsToClasses(gr.hier_block2):
-    """Embedding demapper and tail."""
+class from_symbols(gr.hier_block2):
+    """A job's receiving end: a demapper, and what decodes its values.
 
-    def __init__(self, bundle: Bundle, decision: str) -> None:
+    Args:
+        demapper, decoder: the blocks inside.
+        ports: of the messages into the decoder, and from there on.
+    """
+
+    def __init__(self, demapper: Any, decoder: Any, ports: tuple[str, str]) -> None:
         gr.hier_block2.__init__(
-            self, "symbols to classes", gr.io_signature(0, 0, 0), gr.io_signature(0, 0, 0)
+            self, "from symbols", gr.io_signature(0, 0, 0), gr.io_signature(0, 0, 0)
         )
-        self.demapper = embedding_demapper(bundle.embeddings, bundle.points, decision)
-        self.tail = tail(bundle)
+        self.inside = demapper, decoder
         self.message_port_register_hier_in("symbols")
         for port in ("demapped", "results"):
             self.message_port_register_hier_out(port)
-        self.msg_connect(self, "symbols", self.demapper, "symbols")
-        self.msg_connect(self.demapper, "slices", self.tail, "slices")
-        self.msg_connect(self.demapper, "slices", self, "demapped")
-        self.msg_connect(self.tail, "classes", self, "results")
+        self.msg_connect(self, "symbols", demapper, "symbols")
+        self.msg_connect(demapper, ports[0], decoder, ports[0])
+        self.msg_connect(demapper, ports[0], self, "demapped")
+        self.msg_connect(decoder, ports[1], self, "results")
 
 
 class Classification(Job):
@@ -293,10 +300,21 @@ class Classification(Job):
         self._predictions = np.full(passes * self.count, -1, np.int32)
 
     def source(self, passes: int, flush: int) -> Any:
-        return _ImagesToSymbols(self.bundle, self.images, self.batch, passes, flush)
+        bundle = self.bundle
+        return to_symbols(
+            image_source(bundle, self.images, self.batch, 0, passes=passes, flush=flush),
+            head(bundle, self.batch),
+            embedding_mapper(bundle.embeddings, bundle.points, bundle.lookup),
+            ("images", "slices"),
+        )
 
     def sink(self) -> Any:
-        return _SymbolsToClasses(self.bundle, self.decision)
+        bundle = self.bundle
+        return from_symbols(
+            embedding_demapper(bundle.embeddings, bundle.points, self.decision),
+            tail(bundle),
+            ("slices", "classes"),
+        )
 
     def take(self, number: int, values: Any) -> bool:
         places = self.items(number)

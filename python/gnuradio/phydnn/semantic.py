@@ -15,7 +15,6 @@ import numpy as np
 import pmt
 from numpy.typing import NDArray
 
-from gnuradio import gr
 from phydnn import text
 from phydnn.decoding import TextCodec
 from phydnn.errors import InputError
@@ -24,8 +23,8 @@ from phydnn.recording import fingerprint
 from phydnn.text_bundle import TextBundle, TextFrame, frames_of, one_frame, payload_uses, shape_of
 
 from . import pdus
-from .ends import receiver
-from .jobs import Job
+from .ends import reader, receiver, sender
+from .jobs import Job, from_symbols, to_symbols
 from .networks import _network
 from .phydnn_python import finite_demapper, finite_mapper, frame_transmitter, to_vector
 from .sources import paced_source
@@ -278,7 +277,7 @@ class semantic_decoder(_network):
         )
 
 
-class text_transmitter(gr.hier_block2):
+class text_transmitter(sender):
     """The sending end of text: lines in, samples out.
 
     Semantic encoder, finite mapper and frame transmitter; their documentation says more.
@@ -306,39 +305,24 @@ class text_transmitter(gr.hier_block2):
         gap: int = 128,
         threads: int = 0,
     ) -> None:
-        gr.hier_block2.__init__(
-            self,
-            "text_transmitter",
-            gr.io_signature(0, 0, 0),
-            gr.io_signature(1, 1, gr.sizeof_gr_complex),
-        )
         bundle = loaded_text(bundle)
         self.encoder = semantic_encoder(bundle, threads)
-        self.mapper = mapper_of(bundle)
-        self.transmitter = frame_transmitter(
-            dimensions,
-            bundle_id=bundle.id,
-            kind=TEXT,
-            precoded=bundle.precoding,
-            amplitude=amplitude,
-            gap=gap,
+        super().__init__(
+            self.encoder,
+            mapper_of(bundle),
+            frame_transmitter(
+                dimensions,
+                bundle_id=bundle.id,
+                kind=TEXT,
+                precoded=bundle.precoding,
+                amplitude=amplitude,
+                gap=gap,
+            ),
+            ("text", "values"),
         )
-        self.message_port_register_hier_in("text")
-        for port in ("sent", "symbols"):
-            self.message_port_register_hier_out(port)
-        self.msg_connect(self, "text", self.encoder, "text")
-        self.msg_connect(self.encoder, "values", self.mapper, "values")
-        self.msg_connect(self.mapper, "symbols", self.transmitter, "symbols")
-        self.msg_connect(self.mapper, "symbols", self, "symbols")
-        self.msg_connect(self.transmitter, "sent", self, "sent")
-        self.connect(self.transmitter, self)
-
-    def set_amplitude(self, amplitude: float) -> None:
-        """May be called while running."""
-        self.transmitter.set_amplitude(amplitude)
 
 
-class text_receiver(gr.hier_block2):
+class text_receiver(reader):
     """The receiving end of text: samples in, lines out.
 
     A :class:`receiver`, finite demapper and semantic decoder; their documentation says more.
@@ -371,68 +355,16 @@ class text_receiver(gr.hier_block2):
         threads: int = 0,
         in_flight: int = 0,
     ) -> None:
-        gr.hier_block2.__init__(
-            self,
-            "text_receiver",
-            gr.io_signature(1, 1, gr.sizeof_gr_complex),
-            gr.io_signature(0, 0, 0),
-        )
         bundle = loaded_text(bundle)
-        self.receiver = receiver(bundle.id, dimensions, sample_rate, smoothing, max_uses, in_flight)
-        self.demapper = demapper_of(bundle, decision)
         self.decoder = semantic_decoder(bundle, threads)
-        for port in ("text", "tokens", "csi", "symbols"):
-            self.message_port_register_hier_out(port)
-        self.connect(self, self.receiver)
-        for port in ("csi", "symbols"):
-            self.msg_connect(self.receiver, port, self, port)
-        self.msg_connect(self.receiver, "symbols", self.demapper, "symbols")
-        self.msg_connect(self.demapper, "values", self.decoder, "values")
-        for port in ("text", "tokens"):
-            self.msg_connect(self.decoder, port, self, port)
-        self.msg_connect(self.decoder, "tokens", self.receiver, "done")
-
-    def set_decision(self, decision: str) -> None:
-        """May be called while running."""
-        self.demapper.set_decision(decision)
-
-
-class _TextToSymbols(gr.hier_block2):
-    """Text source, semantic encoder and finite mapper."""
-
-    def __init__(
-        self, bundle: TextBundle, frames: Sequence[TextFrame], passes: int, flush: int
-    ) -> None:
-        gr.hier_block2.__init__(
-            self, "text to symbols", gr.io_signature(0, 0, 0), gr.io_signature(0, 0, 0)
+        super().__init__(
+            receiver(bundle.id, dimensions, sample_rate, smoothing, max_uses, in_flight),
+            demapper_of(bundle, decision),
+            self.decoder,
+            ("values", "tokens"),
         )
-        self.source = text_source(bundle, frames, in_flight=0, passes=passes, flush=flush)
-        self.encoder = semantic_encoder(bundle)
-        self.mapper = mapper_of(bundle)
-        self.message_port_register_hier_in("done")
-        self.message_port_register_hier_out("symbols")
-        self.msg_connect(self, "done", self.source, "done")
-        self.msg_connect(self.source, "text", self.encoder, "text")
-        self.msg_connect(self.encoder, "values", self.mapper, "values")
-        self.msg_connect(self.mapper, "symbols", self, "symbols")
-
-
-class _SymbolsToText(gr.hier_block2):
-    """Finite demapper and semantic decoder."""
-
-    def __init__(self, bundle: TextBundle, decision: str) -> None:
-        gr.hier_block2.__init__(
-            self, "symbols to text", gr.io_signature(0, 0, 0), gr.io_signature(0, 0, 0)
-        )
-        self.demapper = demapper_of(bundle, decision)
-        self.decoder = semantic_decoder(bundle)
-        self.message_port_register_hier_in("symbols")
-        for port in ("demapped", "results"):
-            self.message_port_register_hier_out(port)
-        self.msg_connect(self, "symbols", self.demapper, "symbols")
-        self.msg_connect(self.demapper, "values", self.decoder, "values")
-        self.msg_connect(self.demapper, "values", self, "demapped")
-        self.msg_connect(self.decoder, "tokens", self, "results")
+        self.message_port_register_hier_out("text")
+        self.msg_connect(self.decoder, "text", self, "text")
 
 
 class Reading(Job):
@@ -496,10 +428,19 @@ class Reading(Job):
         self._read: list[list[int] | None] = [None] * (passes * self.count)
 
     def source(self, passes: int, flush: int) -> Any:
-        return _TextToSymbols(self.bundle, self._all, passes, flush)
+        return to_symbols(
+            text_source(self.bundle, self._all, in_flight=0, passes=passes, flush=flush),
+            semantic_encoder(self.bundle),
+            mapper_of(self.bundle),
+            ("text", "values"),
+        )
 
     def sink(self) -> Any:
-        return _SymbolsToText(self.bundle, self.decision)
+        return from_symbols(
+            demapper_of(self.bundle, self.decision),
+            semantic_decoder(self.bundle),
+            ("values", "tokens"),
+        )
 
     def take(self, number: int, values: Any) -> bool:
         places = self.items(number)
