@@ -85,11 +85,12 @@ def point(
         "deliveries": 6 if settings.quick else options["deliveries"],
         "images": 0 if settings.quick else options["images"],
     }
-    if run := "" if settings.quick else str(options["run"]):
+    # Another model is not the run's: it has a backbone of its own.
+    if run := "" if settings.quick or model else str(options["run"]):
         weights = Path(run).resolve() / "backbone" / "best.safetensors"
         ready = Path(run).resolve() / "airnet" / "best.safetensors"
         made |= {"weights": str(weights), "weights_sha256": _digest(weights)}
-        if not airnet and not model:
+        if not airnet:
             made |= {"run": str(ready.parent), "run_sha256": _digest(ready)}
     return made
 
@@ -232,7 +233,7 @@ def row(point: Point, networks: Trained, client: nn.Module | None, found: Row) -
     return {
         "system": "airnet",
         "scheme": point["scheme"],
-        "model": point["backbone"].get("model") or str(_model(point)),
+        "model": _model(point),
         "dataset": kind,
         "provenance": point["provenance"] or kind,
         "channel": point["channel"],
@@ -248,9 +249,12 @@ def row(point: Point, networks: Trained, client: nn.Module | None, found: Row) -
 
 
 def _model(point: Point) -> str:
-    from phydnn import train
+    """The backbone's: the run's, or that of the settings it was trained with."""
+    from phydnn import checkpoint, train
 
-    given = inference.overrides({"data": point["data"]})
+    if "weights" in point:
+        return str(checkpoint.load(Path(point["weights"]))["config"]["model"])
+    given = inference.overrides({"data": point["data"]} | point["backbone"])
     return train.read_config(train.BackboneConfig, "backbone", point["recipe"], given).model
 
 
