@@ -2,11 +2,16 @@
 # Copyright 2026 the gr-phydnn authors
 """``phydnn train``: trains a backbone, adapts one to the physical layer, or trains a baseline."""
 
+from __future__ import annotations
+
 import logging
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from phydnn.train.config import Config
 
 app = typer.Typer(
     no_args_is_help=True, help="Train a backbone, a PhyDNN or a baseline; resumes by itself."
@@ -29,7 +34,7 @@ def backbone(
     from phydnn import train
 
     _show_log()
-    chosen = train.read_config(train.BackboneConfig, "backbone", config, [*set_, *_place(data)])
+    chosen = _recipe(train.BackboneConfig, "backbone", config, set_, data=data)
     print(train.train_backbone(chosen, _folder(out, config) / "backbone"))
 
 
@@ -64,8 +69,7 @@ def phydnn(
     from phydnn.errors import InputError
 
     _show_log()
-    given = [f"{name}={value}" for name, value in (("split", split), ("uses", uses or "")) if value]
-    chosen = train.read_config(train.PhydnnConfig, "phydnn", config, [*set_, *_place(data), *given])
+    chosen = _recipe(train.PhydnnConfig, "phydnn", config, set_, data=data, split=split, uses=uses)
     folder = _folder(out, config)
     if model:
         if weights is None:
@@ -90,14 +94,11 @@ def bottlefit(
     kernels: Annotated[int, typer.Option(min=0, help="Of the bottleneck; 0: recipe's.")] = 0,
 ) -> None:
     """Train BottleFit around a backbone, in two stages, into OUT/matching and OUT/finetuning."""
-    from phydnn import train
     from phydnn.train import baselines
 
     _show_log()
-    given = [f"kernels={kernels}"] if kernels else []
-    chosen = train.read_config(
-        baselines.BottlefitConfig, "bottlefit", config, [*set_, *_place(data), *given]
-    )
+    kind = baselines.BottlefitConfig
+    chosen = _recipe(kind, "bottlefit", config, set_, data=data, kernels=kernels)
     folder = _folder(out, config)
     base = _backbone(weights, chosen, config, data, folder)
     print(baselines.train_bottlefit(chosen, base, folder))
@@ -118,7 +119,7 @@ def dtjscc(
     from phydnn.train import baselines
 
     _show_log()
-    chosen = train.read_config(train.PhydnnConfig, "dtjscc", config, [*set_, *_place(data)])
+    chosen = _recipe(train.PhydnnConfig, "dtjscc", config, set_, data=data)
     small = chosen.data.partition(":")[0] == "digits"
     builder = model or f"phydnn.baselines:dtjscc_{'digits' if small else 'cifar10'}"
     print(baselines.train_dtjscc(chosen, builder, _folder(out, config)))
@@ -138,14 +139,10 @@ def airnet(
     ] = 0,
 ) -> None:
     """Prune a network to a bandwidth and train it for delivery over the air, into OUT/airnet."""
-    from phydnn import train
     from phydnn.train import airnet as airnets
 
     _show_log()
-    given = [f"bandwidth={bandwidth}"] if bandwidth else []
-    chosen = train.read_config(
-        airnets.AirnetConfig, "airnet", config, [*set_, *_place(data), *given]
-    )
+    chosen = _recipe(airnets.AirnetConfig, "airnet", config, set_, data=data, bandwidth=bandwidth)
     folder = _folder(out, config)
     base = _backbone(weights, chosen, config, data, folder)
     print(airnets.train_airnet(chosen, base, folder / "airnet"))
@@ -159,27 +156,31 @@ def deepsc(
     out: Out = None,
 ) -> None:
     """Train a semantic transceiver for sentences into OUT/deepsc."""
-    from phydnn import train
     from phydnn.train.deepsc import DeepscConfig, train_deepsc
 
     _show_log()
-    chosen = train.read_config(DeepscConfig, "deepsc", config, [*set_, *_place(data)])
+    chosen = _recipe(DeepscConfig, "deepsc", config, set_, data=data)
     print(train_deepsc(chosen, _folder(out, config) / "deepsc"))
 
 
 @app.command()
 def csi(config: Recipe = "csi", set_: Overrides = [], out: Out = None) -> None:  # noqa: B006
     """Train a channel state denoiser on simulated frames, into OUT/wiener or OUT/adnet."""
-    from phydnn import train
     from phydnn.train.csi import CsiConfig, train_csi
 
     _show_log()
-    chosen = train.read_config(CsiConfig, "csi", config, set_)
+    chosen = _recipe(CsiConfig, "csi", config, set_)
     print(train_csi(chosen, _folder(out, config) / chosen.network))
 
 
-def _place(data: str) -> list[str]:
-    return [f"data={data}"] if data else []
+def _recipe(
+    kind: type[Config], table: str, config: str, set_: list[str], **options: str | int
+) -> Config:
+    """A recipe's table with the command's options, those that were given, in place of its own."""
+    from phydnn import train
+
+    given = [f"{name}={value}" for name, value in options.items() if value]
+    return train.read_config(kind, table, config, [*set_, *given])
 
 
 def _backbone(weights: Path | None, chosen: Any, config: str, data: str, folder: Path) -> Path:
@@ -188,8 +189,8 @@ def _backbone(weights: Path | None, chosen: Any, config: str, data: str, folder:
 
     if weights is not None or chosen.weights:
         return weights or Path(chosen.weights)
-    given = [*_place(data), f"threads={chosen.threads}"]
-    settings = train.read_config(train.BackboneConfig, "backbone", config, given)
+    threads = [f"threads={chosen.threads}"]
+    settings = _recipe(train.BackboneConfig, "backbone", config, threads, data=data)
     return train.train_backbone(settings, folder / "backbone")
 
 
