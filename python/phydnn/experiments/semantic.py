@@ -331,7 +331,17 @@ def draw(figure: Figure, rows: list[Row], title: str, key: str = "snr_db") -> No
         axis.errorbar(place, value, reach, color=colour, marker=marker, label=scheme)
         for row in line:
             if row["paper"]:
-                axis.plot(row[key], row["paper"]["bleu_1"], "x", color=plots.GREY, ms=8)
+                label = f"the paper, {scheme}"
+                axis.plot(
+                    row[key],
+                    row["paper"]["bleu_1"],
+                    "x",
+                    color=plots.GREY,
+                    ms=8,
+                    label=label,
+                    zorder=5,
+                )
     axis.set(xlabel=plots.ES_N0 if key == "snr_db" else key.replace("_", " "), ylabel="BLEU-1")
-    axis.set_title(f"{title}, {rows[0]['n']:,} sentences, {rows[0]['dataset']}")
-    axis.legend()
+    text = rows[0]["provenance"] or rows[0]["dataset"]
+    axis.set_title(f"{title}; {rows[0]['n']:,} sentences; {text}", fontsize=9)
+    figure.legend(loc="outside lower center", ncols=3)
