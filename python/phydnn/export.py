@@ -9,9 +9,10 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from safetensors.numpy import save_file
 from torch import Tensor, nn
 
 from phydnn import checkpoint, complexity, datasets, evaluate, train
-from phydnn.bundle import GOLDEN_BATCH, Bundle, sha256
+from phydnn.bundle import GOLDEN_BATCH, BaseBundle, Bundle, sha256
 from phydnn.datasets import Images
 from phydnn.embedding import PhyDNN
 from phydnn.errors import InputError, RunError
@@ -29,6 +30,8 @@ IR_VERSION = 8
 """Of ONNX files, the one that came with this opset."""
 SNR_DB = (4.0, 8.0, 12.0, 16.0, 20.0)
 """Es/N0 at which an exported bundle's metrics are simulated."""
+
+Kind = TypeVar("Kind", bound=BaseBundle)
 
 
 class _Head(nn.Module):
@@ -141,10 +144,7 @@ def export(
     phydnn, config = train.load_phydnn(source, backbone, images.x[:1])
     embedding = phydnn.embedding
 
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
-        part = Path(scratch) / out.name
-        part.mkdir()
+    with replacing(out) as part:
         example = torch.from_numpy(images.x[:2])
         with torch.no_grad():
             write_graph(_Head(phydnn), example, "images", "slices", part / "head.onnx")
@@ -199,27 +199,18 @@ def export(
             },
             "metrics": {},
         }
-        _write_meta(part, meta)
-        try:
-            bundle = Bundle.load(part)
-        except InputError as error:
-            raise RunError(f"the exported bundle does not hold: {error}") from error
 
         def classify(x: Any) -> Any:
             with torch.no_grad():
                 return backbone(torch.from_numpy(x)).numpy()
 
-        meta["metrics"] = {
-            "backbone": evaluate.classified(classify, images.x, images.y),
-            "simulated": evaluate.sweep(bundle, images, SNR_DB),
-        }
-        _write_meta(part, meta)
-        (part / "README.md").write_text(_model_card(meta), encoding="utf-8")
-        for path in part.iterdir():
-            path.chmod(0o644)
-        if out.exists():
-            shutil.rmtree(out)
-        os.replace(part, out)
+        def metrics(bundle: Bundle) -> dict[str, Any]:
+            return {
+                "backbone": evaluate.classified(classify, images.x, images.y),
+                "simulated": evaluate.sweep(bundle, images, SNR_DB),
+            }
+
+        finish(Bundle, part, meta, metrics, _model_card)
     return Bundle.load(out)
 
 
@@ -268,9 +259,53 @@ def _golden(phydnn: PhyDNN, images: Images) -> dict[str, np.ndarray[Any, Any]]:
     }
 
 
-def _write_meta(folder: Path, meta: dict[str, Any]) -> None:
-    text = json.dumps(meta, indent=2, ensure_ascii=False) + "\n"
-    (folder / "bundle.json").write_text(text, encoding="utf-8")
+@contextmanager
+def replacing(out: Path) -> Iterator[Path]:
+    """A new folder for a bundle, which takes the place of ``out`` when all has gone well."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
+        part = Path(scratch) / out.name
+        part.mkdir()
+        yield part
+        for path in part.iterdir():
+            path.chmod(0o644)
+        if out.exists():
+            shutil.rmtree(out)
+        os.replace(part, out)
+
+
+def finish(
+    kind: type[Kind],
+    part: Path,
+    meta: dict[str, Any],
+    metrics: Callable[[Kind], dict[str, Any]],
+    card: Callable[[dict[str, Any]], str],
+) -> None:
+    """Writes what a bundle says of itself: bundle.json, with its own metrics, and README.md.
+
+    Args:
+        kind: what the bundle is to be loaded as.
+        part: its folder, with all the files that ``meta`` names.
+        meta: bundle.json, its ``metrics`` empty.
+        metrics: what they are, of the loaded bundle.
+        card: README.md of the whole ``meta``.
+
+    Raises:
+        RunError: the bundle does not hold.
+    """
+
+    def write() -> None:
+        text = json.dumps(meta, indent=2, ensure_ascii=False) + "\n"
+        (part / "bundle.json").write_text(text, encoding="utf-8")
+
+    write()
+    try:
+        bundle = kind.load(part)
+    except InputError as error:
+        raise RunError(f"the exported bundle does not hold: {error}") from error
+    meta["metrics"] = metrics(bundle)
+    write()
+    (part / "README.md").write_text(card(meta), encoding="utf-8")
 
 
 def _model_card(meta: dict[str, Any]) -> str:

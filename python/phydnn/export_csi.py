@@ -4,10 +4,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +15,8 @@ from phydnn import csi
 from phydnn.bundle import GOLDEN_BATCH, open_session, sha256
 from phydnn.csi import GRAPHS, CsiBundle
 from phydnn.denoisers import ADNet, Wiener
-from phydnn.errors import InputError, RunError
-from phydnn.export import OPSET, to_onnx
+from phydnn.errors import InputError
+from phydnn.export import OPSET, finish, replacing, to_onnx
 from phydnn.train.csi import load_denoiser, tensors, validation
 
 BYPASS_DB = 35.0
@@ -82,10 +78,7 @@ def export_csi(run: Path, out: Path, note: str = "") -> CsiBundle:
             _Image(adnet), given, ["refined"], {name: axes[name] for name in given}
         )
 
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
-        part = Path(scratch) / out.name
-        part.mkdir()
+    with replacing(out) as part:
         for name, proto in graphs.items():
             (part / GRAPHS[name]).write_bytes(proto.SerializeToString())
         arrays = {name: tensor.contiguous().numpy() for name, tensor in golden.items()}
@@ -116,19 +109,7 @@ def export_csi(run: Path, out: Path, note: str = "") -> CsiBundle:
             "files": {path.name: sha256(path) for path in sorted(part.iterdir())},
             "metrics": {},
         }
-        _write_meta(part, meta)
-        try:
-            bundle = CsiBundle.load(part)
-        except InputError as error:
-            raise RunError(f"the exported bundle does not hold: {error}") from error
-        meta["metrics"] = {"simulated": score(bundle)}
-        _write_meta(part, meta)
-        (part / "README.md").write_text(_model_card(meta), encoding="utf-8")
-        for path in part.iterdir():
-            path.chmod(0o644)
-        if out.exists():
-            shutil.rmtree(out)
-        os.replace(part, out)
+        finish(CsiBundle, part, meta, lambda made: {"simulated": score(made)}, _model_card)
     return CsiBundle.load(out)
 
 
@@ -158,11 +139,6 @@ def score(bundle: CsiBundle) -> list[dict[str, Any]]:
             }
         )
     return found
-
-
-def _write_meta(folder: Path, meta: dict[str, Any]) -> None:
-    text = json.dumps(meta, indent=2, ensure_ascii=False) + "\n"
-    (folder / "bundle.json").write_text(text, encoding="utf-8")
 
 
 def _model_card(meta: dict[str, Any]) -> str:

@@ -5,11 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
 import re
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,9 +16,9 @@ from torch import Tensor, nn
 
 from phydnn import channel, checkpoint, compression, text
 from phydnn.bundle import GOLDEN_BATCH, sha256
-from phydnn.errors import InputError, RunError
+from phydnn.errors import InputError
 from phydnn.evaluate_text import sweep
-from phydnn.export import OPSET, to_onnx
+from phydnn.export import OPSET, finish, replacing, to_onnx
 from phydnn.semantic import Receiver, Transceiver, Transmitter
 from phydnn.text import Vocabulary
 from phydnn.text_bundle import WRITTEN, TextBundle
@@ -137,10 +133,7 @@ def export_task(
     config = task.config
     net = rounded(task)
     graphs, golden = _graphs(net, task, vocabulary, lines)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
-        part = Path(scratch) / out.name
-        part.mkdir()
+    with replacing(out) as part:
         for name, proto in graphs.items():
             if config.weight_bits and config.weight_bits <= 8:
                 store_integers(proto, config.weight_bits)
@@ -174,24 +167,16 @@ def export_task(
                 **made,
                 "command": FOLDERS.sub("", made["command"]),
             },
-            "compression": _compression(task, net, Path(scratch) / "weights"),
+            "compression": _compression(task, net, part.parent / "weights"),
             "opset": OPSET,
             "files": {path.name: sha256(path) for path in sorted(part.iterdir())},
             "metrics": {},
         }
-        _write_meta(part, meta)
-        try:
-            bundle = TextBundle.load(part)
-        except InputError as error:
-            raise RunError(f"the exported bundle does not hold: {error}") from error
-        meta["metrics"] = {"simulated": sweep(bundle, lines, scored, CHANNEL, csi="refined")}
-        _write_meta(part, meta)
-        (part / "README.md").write_text(_model_card(meta), encoding="utf-8")
-        for path in part.iterdir():
-            path.chmod(0o644)
-        if out.exists():
-            shutil.rmtree(out)
-        os.replace(part, out)
+
+        def metrics(bundle: TextBundle) -> dict[str, Any]:
+            return {"simulated": sweep(bundle, lines, scored, CHANNEL, csi="refined")}
+
+        finish(TextBundle, part, meta, metrics, _model_card)
     return TextBundle.load(out)
 
 
@@ -314,11 +299,6 @@ def store_integers(proto: Any, bits: int) -> None:
     rest = list(graph.node)
     del graph.node[:]
     graph.node.extend([*nodes, *rest])
-
-
-def _write_meta(folder: Path, meta: dict[str, Any]) -> None:
-    written = json.dumps(meta, indent=2, ensure_ascii=False) + "\n"
-    (folder / "bundle.json").write_text(written, encoding="utf-8")
 
 
 def _model_card(meta: dict[str, Any]) -> str:
