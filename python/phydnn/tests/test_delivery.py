@@ -116,7 +116,7 @@ def test_broken_side_information_is_refused(junk: bytes) -> None:
     ],
 )
 def test_side_information_of_no_sense_is_refused(
-    air: AirBundle, change: dict[str, float], message: str
+    air: AirBundle, change: dict[str, Any], message: str
 ) -> None:
     first, *others = Shipment(air, 15.0).layers
     data = pack_side(air.skeleton, [dataclasses.replace(first, **change), *others], {})
