@@ -139,7 +139,8 @@ def export(
     state = checkpoint.load(source)
     stored = state["config"]
     images = datasets.load(data or stored["data"], "test")
-    if images.y is None:
+    labels = images.y
+    if labels is None:
         raise InputError(f"'{images.name}' has no labels to score the bundle on")
     phydnn, config = train.load_phydnn(source, backbone, images.x[:1])
     embedding = phydnn.embedding
@@ -206,7 +207,7 @@ def export(
 
         def metrics(bundle: Bundle) -> dict[str, Any]:
             return {
-                "backbone": evaluate.classified(classify, images.x, images.y),
+                "backbone": evaluate.classified(classify, images.x, labels),
                 "simulated": evaluate.sweep(bundle, images, SNR_DB),
             }
 
