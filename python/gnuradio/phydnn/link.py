@@ -493,5 +493,5 @@ def _drain(books: ledger, way: Way, synchronizer: Any, sends: bool, stop: thread
         # fills up with zeros never stops: all that it can hold is enough.
         bursts = books.bursts()
         last = max((start + bursts[n][0] for n, start in books.starts().items()), default=0)
-        stands_still(received, last + way.flush // 2, ENDED_S)
+        stands_still(received, last + way.flush * 15 // 16, ENDED_S)
         stands_still(received, received() + 4 * way.flush, DRAINED_S)
