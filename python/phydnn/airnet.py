@@ -264,7 +264,9 @@ def deploy(network: nn.Module, images: Images, send: Send, draws: int = 16) -> n
                 delivered.normalised = True
                 delivered.tau = _tau(send, f"{name}.weight")
                 noise = float(rms(layer.weight).square() * spread)
-                delivered.ratio = noise / float(variance.mean()) / (1 + delivered.tau) ** 2
+                # As the normalisation does: a layer whose weights came as zeros gives nothing.
+                power = float(variance.mean()) + normalisation.eps
+                delivered.ratio = noise / power / (1 + delivered.tau) ** 2
                 delivered.shift.copy_(normalisation.bias - scale * rest)
                 client.set_submodule(followed[name], nn.Identity())
             client.set_submodule(name, delivered)

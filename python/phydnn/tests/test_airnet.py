@@ -312,6 +312,18 @@ def test_a_loss_is_that_on_the_same_images() -> None:
     assert high - low < 1e-9 < fewer["ci95"][1] - fewer["ci95"][0]
 
 
+def test_a_layer_that_came_as_zeros_is_run(backbone: Path, digits: Images) -> None:
+    """A coarse quantiser may leave nothing of a layer."""
+
+    def send(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        return weights | {"features.7.weight": torch.zeros_like(weights["features.7.weight"])}
+
+    client = airnet.deploy(train.load_backbone(backbone), digits, send, draws=1)
+    logits = airnet.receive(client, send)(torch.from_numpy(digits.x[:8]))
+    assert torch.isfinite(logits).all()
+    assert math.isfinite(airnet.layers_of(client)["features.7.weight"].ratio)
+
+
 def test_side_information_is_interpolated_between_knots(backbone: Path, digits: Images) -> None:
     low, high = train.load_backbone(backbone), train.load_backbone(backbone)
     with torch.no_grad():
