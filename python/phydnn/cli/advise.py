@@ -24,10 +24,10 @@ def advise(
     efficiency: Annotated[float, typer.Option(help="Channel uses a sample on air.")] = 0.7277,
     rate: Annotated[float, typer.Option(help="Samples per second.")] = 20e6,
     device_gmacs: Annotated[
-        float, typer.Option(help="The device's 1e9 MACs per second [default: measured here].")
+        float, typer.Option(help="The device's 1e9 MACs per second (default: measured here).")
     ] = 0.0,
     edge_gmacs: Annotated[
-        float, typer.Option(help="The edge's 1e9 MACs per second [default: measured here].")
+        float, typer.Option(help="The edge's 1e9 MACs per second (default: measured here).")
     ] = 0.0,
     json: Annotated[Path | None, typer.Option(help="Write the points there.")] = None,
     plot: Annotated[

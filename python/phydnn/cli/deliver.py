@@ -57,7 +57,7 @@ def deliver(
     channel: Annotated[str, typer.Option(help="awgn, rayleigh, rician:K or tdl:FILE.")] = "awgn",
     snr: Annotated[float, typer.Option(help="Es/N0 in dB, -100 to 100.")] = 15.0,
     design: Annotated[
-        float | None, typer.Option(help="Es/N0 that it is made for [default: --snr].")
+        float | None, typer.Option(help="Es/N0 that it is made for (default: --snr).")
     ] = None,
     cfo: Annotated[float, typer.Option(help="Carrier frequency offset in Hz.")] = 0.0,
     sfo: Annotated[float, typer.Option(help="Sample clock offset in ppm.")] = 0.0,
@@ -86,7 +86,7 @@ def deliver(
     amplitude: AmplitudeOption = 1.0,
     bind: BindOption = BIND,
     connect: Annotated[
-        str, typer.Option(help="Where the client asks over zmq [default: the server's].")
+        str, typer.Option(help="Where the client asks over zmq (default: the server's).")
     ] = "",
     radio: RadioOption = "b210",
     radio_set: RadioSetOption = None,

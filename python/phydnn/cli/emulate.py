@@ -47,7 +47,8 @@ def emulate(
         float | None, typer.Option(help="Set the noise for this Es/N0 of the best link, in dB.")
     ] = None,
     mchem: Annotated[
-        bool | None, typer.Option(help="Hold taps to what Colosseum's MCHEM can do [scenario's].")
+        bool | None,
+        typer.Option(help="Hold taps to what Colosseum's MCHEM can do (default: the scenario's)."),
     ] = None,
     duration: Annotated[
         float, typer.Option(min=0, help="Seconds of samples to emulate, at least; 0: no end.")

@@ -30,7 +30,7 @@ def eval(
     more: Annotated[list[float] | None, typer.Argument(metavar="[SNR]...", hidden=True)] = None,
     channel: Annotated[str, typer.Option(help="awgn, rayleigh, rician:K or tdl:FILE.")] = "awgn",
     decision: Annotated[
-        str, typer.Option(help="hard or soft lookup [default: the bundle's].")
+        str, typer.Option(help="hard or soft lookup (default: the bundle's).")
     ] = "",
     csi: Annotated[str, typer.Option(help="Of text: perfect, refined, ls or none.")] = "perfect",
     beam: Annotated[int, typer.Option(min=1, help="Of text: width of the decoder's beam.")] = 1,

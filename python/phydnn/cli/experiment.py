@@ -32,8 +32,8 @@ def experiment(
     json: Annotated[
         Path | None,
         typer.Option(
-            help="The result, its picture beside it [default: testbed/results/NAME.json, or "
-            "RUNS/NAME_quick.json]."
+            help="The result, its picture beside it (default: testbed/results/NAME.json, or "
+            "RUNS/NAME_quick.json)."
         ),
     ] = None,
     list_: Annotated[bool, typer.Option("--list", help="List the experiments.")] = False,

@@ -14,7 +14,7 @@ def export(
     data: Annotated[str, typer.Option(help="The data set, if it has moved.")] = "",
     provenance: Annotated[str, typer.Option(help="What the data is, for the model card.")] = "",
     weights: Annotated[
-        Path | None, typer.Option(help="The backbone's checkpoint [default: the run's own].")
+        Path | None, typer.Option(help="The backbone's checkpoint (default: the run's own).")
     ] = None,
     note: Annotated[str, typer.Option(help="What else the model card should say.")] = "",
 ) -> None:

@@ -48,15 +48,15 @@ def calibrate(
     radio: RadioOption = "b210",
     radio_set: RadioSetOption = None,
     only: Annotated[
-        str, typer.Option(help="tx or rx where the other radio is elsewhere [default: both].")
+        str, typer.Option(help="tx or rx where the other radio is elsewhere (default: both).")
     ] = "",
     offset: Annotated[float, typer.Option(help="Of the tone from the carrier, Hz.")] = 0.0,
     tx_low: Annotated[float, typer.Option(help="Lowest gain of the transmitter to try, dB.")] = 0.0,
     tx_high: Annotated[
-        float | None, typer.Option(help="And the highest [default: the profile's].")
+        float | None, typer.Option(help="And the highest (default: the profile's).")
     ] = None,
     rx_high: Annotated[
-        float | None, typer.Option(help="Highest gain of the receiver [default: the profile's].")
+        float | None, typer.Option(help="Highest gain of the receiver (default: the profile's).")
     ] = None,
     step: Annotated[float, typer.Option(min=0.5, help="Between two gains, dB.")] = 5.0,
     json: Annotated[Path | None, typer.Option(help="Write what was measured there.")] = None,

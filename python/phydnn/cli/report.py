@@ -14,7 +14,7 @@ def report(
         "out/report"
     ),
     results: Annotated[
-        Path | None, typer.Option(help="The folder of the JSON files [default: testbed/results].")
+        Path | None, typer.Option(help="The folder of the JSON files (default: testbed/results).")
     ] = None,
 ) -> None:
     """Draw all measured experiments beside the papers' numbers: one page with nothing to fetch."""

@@ -46,7 +46,7 @@ WaveformOption = Annotated[
     str, typer.Option("--waveform", help="Its dimensions: wide, long or short.")
 ]
 DecisionOption = Annotated[
-    str, typer.Option("--decision", help="hard or soft lookup [default: the bundle's].")
+    str, typer.Option("--decision", help="hard or soft lookup (default: the bundle's).")
 ]
 CsiOption = Annotated[
     str,
@@ -121,7 +121,7 @@ def run(
     connect: Annotated[
         str,
         typer.Option(
-            help="Where the receiver asks over zmq, an emulator's port [default: the sender's]; "
+            help="Where the receiver asks over zmq, an emulator's port (default: the sender's); "
             "the channel is then the emulator's."
         ),
     ] = "",

@@ -33,16 +33,18 @@ def sound(
     link: Annotated[
         Link, typer.Option(help="loopback: an emulator in this process; zmq: through sockets.")
     ] = Link.loopback,
-    transmitter: Annotated[str, typer.Option(help="The node to send as [first of a link].")] = "",
+    transmitter: Annotated[
+        str, typer.Option(help="The node to send as (default: first of a link).")
+    ] = "",
     receiver: Annotated[str, typer.Option(help="The node to receive as.")] = "",
     all_links: Annotated[
         bool, typer.Option("--all", help="With loopback, all links of the scenario in turn.")
     ] = False,
     transmits: Annotated[
-        str, typer.Option(help="Endpoint to send at [the transmitter's in the scenario].")
+        str, typer.Option(help="Endpoint to send at (default: the scenario's).")
     ] = "",
     receives: Annotated[
-        str, typer.Option(help="Endpoint to receive from [the receiver's in the scenario].")
+        str, typer.Option(help="Endpoint to receive from (default: the scenario's).")
     ] = "",
     first_port: Annotated[
         int, typer.Option(help="First of the ports dealt to nodes that name none.")

@@ -20,7 +20,7 @@ app = typer.Typer(
 Recipe = Annotated[str, typer.Option("--config", help="A TOML file, or digits or cifar10.")]
 Overrides = Annotated[list[str], typer.Option("--set", help="key=value; may be repeated.")]
 Data = Annotated[str, typer.Option(help="The data set, in place of the recipe's.")]
-Out = Annotated[Path | None, typer.Option(help="The run's folder [default: runs/RECIPE].")]
+Out = Annotated[Path | None, typer.Option(help="The run's folder (default: runs/RECIPE).")]
 
 
 @app.command()
@@ -53,11 +53,11 @@ def phydnn(
     ] = None,
     mean: Annotated[
         list[float] | None,
-        typer.Option(help="Your network's pixel mean, 0 to 1, once a channel [default: data's]."),
+        typer.Option(help="Your network's pixel mean, 0 to 1, once a channel (default: data's)."),
     ] = None,
     std: Annotated[
         list[float] | None,
-        typer.Option(help="Its standard deviation, likewise [default: the data's]."),
+        typer.Option(help="Its standard deviation, likewise (default: the data's)."),
     ] = None,
     split: Annotated[str, typer.Option(help="The submodule to cut after; see advise.")] = "",
     uses: Annotated[
@@ -89,7 +89,7 @@ def bottlefit(
     data: Data = "",
     out: Out = None,
     weights: Annotated[
-        Path | None, typer.Option(help="The backbone's checkpoint [default: the run's own].")
+        Path | None, typer.Option(help="The backbone's checkpoint (default: the run's own).")
     ] = None,
     kernels: Annotated[int, typer.Option(min=0, help="Of the bottleneck; 0: recipe's.")] = 0,
 ) -> None:
@@ -111,7 +111,7 @@ def dtjscc(
     data: Data = "",
     out: Out = None,
     model: Annotated[
-        str, typer.Option(help="package.module:builder [default: the data's own].")
+        str, typer.Option(help="package.module:builder (default: the data's own).")
     ] = "",
 ) -> None:
     """Train DT-JSCC from nothing into OUT/phydnn; `phydnn export --run OUT` makes a bundle."""
@@ -132,7 +132,7 @@ def airnet(
     data: Data = "",
     out: Out = None,
     weights: Annotated[
-        Path | None, typer.Option(help="The unpruned network [default: the run's own].")
+        Path | None, typer.Option(help="The unpruned network (default: the run's own).")
     ] = None,
     bandwidth: Annotated[
         int, typer.Option(min=0, help="Channel uses of one delivery; 0: recipe's.")

@@ -8,9 +8,13 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import rich.markup
+import typer
 from packaging.requirements import Requirement
 
 import phydnn
@@ -33,6 +37,21 @@ def test_help_lists_each_command_and_imports_none() -> None:
     for name in COMMANDS:
         assert f" {name} " in done.stdout
     assert done.stdout.splitlines()[-2:] == ["[]", "[]"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_shows_all_of_its_text(name: str) -> None:
+    """What looks like rich's markup would be left out."""
+
+    def texts(command: Any) -> Iterator[str]:
+        for parameter in command.params:
+            yield getattr(parameter, "help", None) or ""
+        for inner in getattr(command, "commands", {}).values():
+            yield from texts(inner)
+
+    command = typer.main.get_command(cli.build_app(name))
+    for text in texts(command.commands[name]):  # type: ignore[attr-defined]
+        assert rich.markup.render(text).plain == text
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
