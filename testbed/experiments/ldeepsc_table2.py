@@ -27,15 +27,20 @@ REPEATS = 5
 
 def points(settings: Settings) -> list[Point]:
     grid = ((0.0, 0), (0.6, 8)) if settings.quick else ((0.0, 0), (0.0, 8), (0.9, 8))
+    # What is not trained on says little that is right, and guesses ahead in vain.
+    tuned = [
+        any(kind) and not settings.quick and semantic.can_tune(settings, *kind) for kind in grid
+    ]
     return [
         semantic.point(
             settings,
-            f"{sparsity:g}, {bits or 32} bits",
+            f"{sparsity:g}, {bits or 32} bits" + (", tuned" if trained else ""),
             12.0,
             sparsity=sparsity,
             weight_bits=bits,
+            tuned=trained,
         )
-        for sparsity, bits in grid
+        for (sparsity, bits), trained in zip(grid, tuned, strict=True)
     ]
 
 
