@@ -231,7 +231,9 @@ def test_shipped_bundle_is_never_worse_than_least_squares_and_near_the_best() ->
             )
             best = db(csi.lmmse(found.ls, paths, found.n0, found.delay), found)
             if snr_db <= 10:
-                assert db(refined, found) < min(best + 1, db(csi.window(found.ls), found) - 4)
+                # Below the window by 5 dB, or by what the true statistics themselves give.
+                assert db(refined, found) < best + 1
+                assert db(refined, found) < max(best, db(csi.window(found.ls), found) - 5)
             assert db(refined, found) < db(csi.window(found.ls), found) - 3
             assert db(other, found) < db(found.ls, found)
 
