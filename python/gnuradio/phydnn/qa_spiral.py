@@ -99,7 +99,7 @@ class QaLayerCode(gr_unittest.TestCase):
 
     @settings(max_examples=50, deadline=None)
     @given(
-        gammas=st.lists(st.floats(0, 8), max_size=2),
+        gammas=st.lists(st.floats(0, 32), max_size=2),
         repeats=st.integers(1, 3),
         amplitude=st.floats(0.01, 100),
         n0=st.floats(0, 1e6, width=32),
