@@ -73,18 +73,17 @@ def draw(figure: Figure, rows: list[Row]) -> None:
         ("head_ms_64", plots.COLOURS[4], "64 at a time"),
     ]
     baselines.bars(right, rows, names, times)
+    for axis in (left, middle, right):
+        axis.set(xscale="linear", xlim=(0, 1.25 * max(bar.get_width() for bar in axis.patches)))
     for axis, key, label in (
         (left, "macs", "MACs an image (millions)"),
         (middle, "params", "parameters (thousands)"),
     ):
         scale = 1e6 if key == "macs" else 1e3
         texts = {i: (row[key], f"{row[key] / scale:.3g}") for i, row in enumerate(rows) if row[key]}
-        baselines.note(axis, texts, 4)
+        baselines.note(axis, texts, 1)
         axis.xaxis.set_major_formatter(lambda value, _, scale=scale: f"{value / scale:g}")
         axis.set_xlabel(label)
     right.set_xlabel("head, ms an image, one thread")
-    right.xaxis.set_major_formatter("{x:g}")
     figure.legend(*right.get_legend_handles_labels(), loc="outside lower right", ncols=2)
-    for axis in (left, middle, right):
-        axis.xaxis.set_minor_formatter("")
     figure.suptitle(f"On the device, {rows[0]['dataset']}", fontsize=10)
