@@ -351,7 +351,12 @@ class PhyDNN(nn.Module):
         self, images: Tensor, n0: Tensor, fading: channel.Fading, generator: torch.Generator
     ) -> Tensor:
         """The link as it runs: logits of images sent at noise variance ``n0`` ([B,1])."""
-        labels = self.embedding.labels(self.slices(images))
+        return self.send(self.embedding.labels(self.slices(images)), n0, fading, generator)
+
+    def send(
+        self, labels: Tensor, n0: Tensor, fading: channel.Fading, generator: torch.Generator
+    ) -> Tensor:
+        """Labels [B,S] of images that are sent at noise variance ``n0`` ([B,1]), to logits."""
         symbols = self.embedding.constellation()[labels]
         received = channel.transmit(symbols, n0, fading, generator)
         return self.classify(self.embedding.receive(*received))

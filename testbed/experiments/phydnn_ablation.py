@@ -70,7 +70,7 @@ def points(settings: Settings) -> list[Point]:
 
 
 def measure(point: Point, folder: Path) -> list[Row]:
-    return [inference.of_training(point, folder)]
+    return inference.of_training(point, folder)
 
 
 def draw(figure: Figure, rows: list[Row]) -> None:

@@ -53,7 +53,10 @@ def points(settings: Settings) -> list[Point]:
 
 
 def measure(point: Point, folder: Path) -> list[Row]:
-    row = inference.of_bundle(point) if "bundle" in point else inference.of_training(point, folder)
+    if "bundle" in point:
+        row = inference.of_bundle(point)
+    else:
+        (row,) = inference.of_training(point, folder)
     if row["dataset"] == "cifar10":
         a0 = A0[row["model"]]
         loss = LOSS.get(row["points"], {}).get(row["model"])

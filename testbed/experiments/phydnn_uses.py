@@ -59,9 +59,9 @@ def points(settings: Settings) -> list[Point]:
 def measure(point: Point, folder: Path) -> list[Row]:
     if "published" in point:
         return [JCM]
-    return [
-        inference.of_bundle(point) if "bundle" in point else inference.of_training(point, folder)
-    ]
+    if "bundle" in point:
+        return [inference.of_bundle(point)]
+    return inference.of_training(point, folder)
 
 
 def draw(figure: Figure, rows: list[Row]) -> None:

@@ -200,8 +200,11 @@ def adapt(point: Point, folder: Path) -> tuple[PhyDNN, Path]:
     return train.load_phydnn(best, train.load_backbone(weights), image)[0], weights
 
 
-def of_training(point: Point, folder: Path) -> Row:
-    """The row of a point of :func:`train_point`."""
+def of_training(point: Point, folder: Path) -> list[Row]:
+    """The rows of a point of :func:`train_point`: one, or one for each of its ``conditions``.
+
+    A condition is a channel, as :func:`phydnn.channel.named` takes it, and Es/N0 in dB.
+    """
     import torch
 
     from phydnn import channel, datasets, train
@@ -213,35 +216,41 @@ def of_training(point: Point, folder: Path) -> Row:
     images = datasets.load(point["data"], "test")
     assert images.y is not None
     x, y = torch.from_numpy(images.x), torch.from_numpy(images.y)
-    fading = channel.named(point["channel"])
-    generator = torch.Generator().manual_seed(point["seed"])
-    n0 = channel.n0_of(point["snr_db"])
-    right = 0
-    with torch.no_grad():
-        uses = phydnn.slices(x[:1]).shape[1]
-        for images_, labels in zip(x.split(FRAME), y.split(FRAME), strict=True):
-            logits = phydnn(images_, n0.expand(len(images_), 1), fading, generator)
-            right += int((logits.argmax(1) == labels).sum())
-        a0 = classified(lambda part: network(torch.from_numpy(part)).numpy(), images.x, images.y)
-    found = score(right, len(y))
     kind = point["data"].partition(":")[0]
-    return {
-        "system": "phydnn",
-        "scheme": point["scheme"],
-        "model": point["backbone"]["model"],
-        "dataset": kind,
-        "provenance": point["provenance"] or kind,
-        "channel": point["channel"],
-        "snr_db": point["snr_db"],
-        **air(uses, len(phydnn.embedding.embeddings)),
-        "accuracy": found["accuracy"],
-        "ci95": found["accuracy_ci95"],
-        "a0": a0["accuracy"],
-        **device(costs(phydnn, x[:1])),
-        "n": found["n"],
-        "seed": point["seed"],
-        "paper": None,
-    }
+    rows: list[Row] = []
+    with torch.no_grad():
+        labels = torch.cat(
+            [phydnn.embedding.labels(phydnn.slices(part)) for part in x.split(FRAME)]
+        )
+        a0 = classified(lambda part: network(torch.from_numpy(part)).numpy(), images.x, images.y)
+        for name, snr_db in point.get("conditions", [(point["channel"], point["snr_db"])]):
+            fading, n0 = channel.named(name), channel.n0_of(snr_db)
+            generator = torch.Generator().manual_seed(point["seed"])
+            right = 0
+            for sent, classes in zip(labels.split(FRAME), y.split(FRAME), strict=True):
+                logits = phydnn.send(sent, n0.expand(len(sent), 1), fading, generator)
+                right += int((logits.argmax(1) == classes).sum())
+            found = score(right, len(y))
+            rows.append(
+                {
+                    "system": "phydnn",
+                    "scheme": point["scheme"],
+                    "model": point["backbone"]["model"],
+                    "dataset": kind,
+                    "provenance": point["provenance"] or kind,
+                    "channel": name,
+                    "snr_db": snr_db,
+                    **air(labels.shape[1], len(phydnn.embedding.embeddings)),
+                    "accuracy": found["accuracy"],
+                    "ci95": found["accuracy_ci95"],
+                    "a0": a0["accuracy"],
+                    **device(costs(phydnn, x[:1])),
+                    "n": found["n"],
+                    "seed": point["seed"],
+                    "paper": None,
+                }
+            )
+    return rows
 
 
 def read_dictionary(path: Path) -> list[dict[str, Any]]:

@@ -380,7 +380,7 @@ def test_the_command(
 def test_the_list_names_every_experiment(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["experiment", "--list"]) == 0
     said = capsys.readouterr().out
-    for name in ("table2", "fig10", "table3", "uses", "ablation", "constellation"):
+    for name in ("table2", "fig10", "table3", "uses", "ablation", "conditions", "constellation"):
         assert f"phydnn_{name} " in said
 
 
