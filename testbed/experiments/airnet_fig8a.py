@@ -46,4 +46,4 @@ def draw(figure: Figure, rows: list[Row]) -> None:
     axis.invert_yaxis()
     axis.axvline(100 * rows[0]["a0"], color=plots.GREY, ls=":", label="unpruned, noiseless")
     axis.set(xlabel=f"accuracy at {rows[0]['snr_db']:g} dB (%)", title=rows[0]["model"])
-    axis.legend()
+    figure.legend(loc="outside lower center")

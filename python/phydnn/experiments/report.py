@@ -84,7 +84,7 @@ COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "params": ("parameters", _count),
 }
 """Keys of a row that have a column of their own, in order: its heading, and how a value reads."""
-HIDDEN = {"ci95", "paper"}
+HIDDEN = {"ci95", "loss_points", "paper"}
 
 
 def table(

@@ -419,6 +419,14 @@ def test_training_points_share_their_backbone_and_go_on(
     again = experiments.run(experiment, asked, tmp_path / "table2.json")
     assert again == result
     assert trained == {path: path.stat().st_mtime_ns for path in trained}
+    # Of many conditions, each row is what it is alone.
+    point = experiment.points(asked)[0]
+    conditions = {"conditions": [["rayleigh", 4.0], [point["channel"], point["snr_db"]]]}
+    folder = asked.folder / experiments.key(experiment, point)
+    faded, own = inference.of_training(point | conditions, folder)
+    assert own | {"paper": None} == result["rows"][0] | {"paper": None}
+    assert (faded["channel"], faded["snr_db"]) == ("rayleigh", 4.0)
+    assert faded["accuracy"] != own["accuracy"]
 
 
 def test_a_given_backbone_is_known_by_its_content(tmp_path: Path) -> None:
