@@ -91,7 +91,7 @@ def label_by_distance(embeddings: ArrayLike, points: ArrayLike, seed: int = 0) -
     cost = ((embeddings[:, None] - embeddings[None]) ** 2).sum(-1)
     n0 = 10 ** (-LABELLING_SNR_DB / 10)
     confusion = np.exp(-(np.abs(points[:, None] - points[None]) ** 2) / (4 * n0))
-    random = np.random.RandomState(seed)
+    random = np.random.default_rng(seed)
     best, best_value = np.arange(len(points)), np.inf
     for start in range(8):
         options = {"rng": random, "P0": "barycenter" if start == 0 else "randomized"}
