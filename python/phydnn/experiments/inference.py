@@ -217,6 +217,7 @@ def of_training(point: Point, folder: Path) -> list[Row]:
     assert images.y is not None
     x, y = torch.from_numpy(images.x), torch.from_numpy(images.y)
     kind = point["data"].partition(":")[0]
+    spent = device(costs(phydnn, x[:1]))
     rows: list[Row] = []
     with torch.no_grad():
         labels = torch.cat(
@@ -244,7 +245,7 @@ def of_training(point: Point, folder: Path) -> list[Row]:
                     "accuracy": found["accuracy"],
                     "ci95": found["accuracy_ci95"],
                     "a0": a0["accuracy"],
-                    **device(costs(phydnn, x[:1])),
+                    **spent,
                     "n": found["n"],
                     "seed": point["seed"],
                     "paper": None,
