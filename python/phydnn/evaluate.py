@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from phydnn import channel, parallel
+from phydnn import channel, networks, parallel
 from phydnn.bundle import Bundle, open_session
 from phydnn.datasets import Images
 from phydnn.errors import InputError
@@ -33,6 +33,23 @@ def classified(
     """Accuracy of any classifier: ``classify`` turns a batch of images into logits [B,K]."""
     right = sum(int((classify(x[part]).argmax(1) == y[part]).sum()) for part in batches(len(x)))
     return score(right, len(x))
+
+
+def backbone(network: torch.nn.Module, images: Images) -> dict[str, Any]:
+    """Accuracy of an uncompressed network, in evaluation mode, on labelled images.
+
+    Raises:
+        InputError: images without labels, or that the network does not take.
+    """
+    if images.y is None or len(images) == 0:
+        raise InputError(f"'{images.name}' has no labelled images to score")
+    networks.check_logits(network, torch.from_numpy(images.x[:2]), len(images.classes))
+
+    def classify(x: NDArray[Any]) -> NDArray[Any]:
+        with torch.no_grad():
+            return np.asarray(network(torch.from_numpy(x)).numpy())
+
+    return classified(classify, images.x, images.y)
 
 
 def score(right: int, count: int) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import torch
 from safetensors.numpy import save_file
 from torch import Tensor, nn
 
-from phydnn import checkpoint, complexity, datasets, evaluate, train
+from phydnn import checkpoint, complexity, datasets, evaluate, networks, train
 from phydnn.bundle import GOLDEN_BATCH, BaseBundle, Bundle, sha256
 from phydnn.datasets import Images
 from phydnn.embedding import PhyDNN
@@ -139,8 +139,7 @@ def export(
     state = checkpoint.load(source)
     stored = state["config"]
     images = datasets.load(data or stored["data"], "test")
-    labels = images.y
-    if labels is None:
+    if images.y is None:
         raise InputError(f"'{images.name}' has no labels to score the bundle on")
     phydnn, config = train.load_phydnn(source, backbone, images.x[:1])
     embedding = phydnn.embedding
@@ -201,18 +200,56 @@ def export(
             "metrics": {},
         }
 
-        def classify(x: Any) -> Any:
-            with torch.no_grad():
-                return backbone(torch.from_numpy(x)).numpy()
-
         def metrics(bundle: Bundle) -> dict[str, Any]:
             return {
-                "backbone": evaluate.classified(classify, images.x, labels),
+                "backbone": evaluate.backbone(backbone, images),
                 "simulated": evaluate.sweep(bundle, images, SNR_DB),
             }
 
         finish(Bundle, part, meta, metrics, _model_card)
     return Bundle.load(out)
+
+
+def export_backbone(
+    weights: Path, out: Path, data: str = "", note: str = ""
+) -> tuple[Path, dict[str, Any]]:
+    """Writes a backbone's checkpoint for others to start from: small, and scored.
+
+    Convolutions and matrices are rounded to float16; ``train.load_backbone`` and so ``--weights``
+    take the file as they take any checkpoint. The optimiser and the path of the data stay out.
+
+    Args:
+        weights: the checkpoint, as ``train.train_backbone`` wrote it.
+        out: the file to write.
+        data: the data set, if it has moved since training.
+        note: what else should be known about the training.
+
+    Returns:
+        ``out``, and accuracy, accuracy_ci95 and n on the test split, after rounding.
+
+    Raises:
+        InputError: no checkpoint of a backbone, the data cannot be scored, or ``out`` cannot be
+            written.
+    """
+    train.load_backbone(weights)
+    state = checkpoint.load(weights)
+    kind = state["config"]["data"].partition(":")[0]
+    rounded = {
+        name: tensor.half() if name.endswith("weight") and tensor.ndim > 1 else tensor
+        for name, tensor in state["model"].items()
+    }
+    kept = {
+        "config": state["config"] | {"data": kind, "start": ""},
+        "provenance": state["provenance"],
+        "history": state["history"],
+        "note": note,
+        "model": rounded,
+    }
+    images = datasets.load(data or state["config"]["data"], "test")
+    kept["metrics"] = evaluate.backbone(networks.from_checkpoint(kept), images)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    checkpoint.save(out, kept)
+    return out, kept["metrics"]
 
 
 class _Device(nn.Module):

@@ -19,7 +19,13 @@ KEYS = ("accuracy", "accuracy_ci95", "snr_db")
 
 
 def eval(
-    bundle: Annotated[str, typer.Option(help="A bundle's folder, or the name of one that ships.")],
+    bundle: Annotated[
+        str,
+        typer.Option(
+            help="A bundle's folder, or the name of one that ships; or a backbone's checkpoint, "
+            "FILE.safetensors, which is scored uncompressed."
+        ),
+    ],
     data: Annotated[
         str,
         typer.Option(
@@ -55,6 +61,9 @@ def eval(
     points = [*snr, *(more or [])]
     if not all(-100 <= point <= 100 for point in points):
         raise InputError(f"--snr {' '.join(map(str, points))}: give Es/N0 between -100 and 100 dB")
+    if bundle.endswith(".safetensors"):
+        _eval_backbone(Path(bundle), data, limit, json)
+        return
     loaded = load(bundle)
     if loaded.SYSTEM == "ldeepsc":
         _eval_text(bundle, data, points, channel, csi, beam, limit, seed, workers, cluster, json)
@@ -100,6 +109,22 @@ def eval(
         if comparable:
             result["backbone_accuracy"] = backbone["accuracy"]
         write_json(json, result | provenance())
+
+
+def _eval_backbone(path: Path, data: str, limit: int, json: Path | None) -> None:
+    from phydnn import datasets, evaluate, train
+    from phydnn.results import provenance, write_json
+
+    network = train.load_backbone(path)
+    images = datasets.load(data, "test")
+    found = evaluate.backbone(network, images.take(slice(limit)) if limit else images)
+    low, high = found["accuracy_ci95"]
+    print(
+        f"{path.stem}, uncompressed, {found['n']} images: "
+        f"accuracy {found['accuracy']:.4f} ({low:.4f} to {high:.4f})"
+    )
+    if json is not None:
+        write_json(json, found | {"backbone": path.stem, "data": data} | provenance())
 
 
 def _eval_text(

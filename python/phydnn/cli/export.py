@@ -10,7 +10,13 @@ import typer
 
 def export(
     run: Annotated[Path, typer.Option(help="The run's folder, as phydnn train wrote it.")],
-    out: Annotated[Path, typer.Option(help="The bundle's folder; its last part is the name.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="The bundle's folder; its last part is the name. A file NAME.safetensors takes "
+            "the run's backbone alone, for others to start from."
+        ),
+    ],
     data: Annotated[str, typer.Option(help="The data set, if it has moved.")] = "",
     provenance: Annotated[str, typer.Option(help="What the data is, for the model card.")] = "",
     weights: Annotated[
@@ -19,6 +25,16 @@ def export(
     note: Annotated[str, typer.Option(help="What else the model card should say.")] = "",
 ) -> None:
     """Turn a checkpoint into a bundle, validated and scored on the test split."""
+    if out.suffix == ".safetensors":
+        from phydnn.export import export_backbone
+
+        file, found = export_backbone(
+            weights or run / "backbone" / "best.safetensors", out, data, note
+        )
+        low, high = found["accuracy_ci95"]
+        print(f"{file}: accuracy {found['accuracy']:.4f} ({low:.4f} to {high:.4f})")
+        return
+
     if (run / "deepsc").is_dir():
         from phydnn.export_text import export_text
 

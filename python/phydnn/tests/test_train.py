@@ -599,6 +599,34 @@ def test_export(tiny_run: Path, tmp_path: Path) -> None:
     assert sweep(bundle, images, [12.0])[0]["accuracy"] == pytest.approx(right, abs=0.03)
 
 
+def test_a_backbone_for_others_to_start_from(
+    tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, report = tmp_path / "models" / "tiny.safetensors", tmp_path / "report.json"
+    assert main(["export", "--run", str(tiny_run), "--out", str(file), "--note", "A test."]) == 0
+    whole = tiny_run / "backbone" / "best.safetensors"
+    assert file.stat().st_size < 0.6 * whole.stat().st_size
+    assert checkpoint.load(file)["note"] == "A test."
+    original, rounded = train.load_backbone(whole), train.load_backbone(file)
+    for name, tensor in original.state_dict().items():
+        exact = 0.0 if tensor.ndim < 2 or "normalize" in name else 2**-11
+        torch.testing.assert_close(rounded.state_dict()[name], tensor, rtol=exact, atol=2**-24)
+    # It scores as it says, and an adaptation starts from it.
+    score = ["eval", "--data", "digits", "--json", str(report), "--bundle"]
+    assert main([*score, str(file)]) == 0
+    found = json.loads(report.read_text())
+    stored = checkpoint.load(file)["metrics"]
+    assert {key: found[key] for key in stored} == stored and found["n"] == 360
+    assert f"{found['accuracy']:.4f}" in capsys.readouterr().out
+    small = ["--set", "epochs=1", "--set", "limit=32", "--out", str(tmp_path / "run")]
+    assert main(["train", "phydnn", "--weights", str(file), *small]) == 0
+    # What is none is told in one sentence.
+    for none in (tmp_path / "none.safetensors", tiny_run / "phydnn" / "best.safetensors"):
+        capsys.readouterr()
+        assert main([*score, str(none)]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+
+
 def test_export_of_nothing(tmp_path: Path, tiny_run: Path) -> None:
     with pytest.raises(InputError, match=r"best\.safetensors is missing: train it first"):
         export(tmp_path, tmp_path / "out")
