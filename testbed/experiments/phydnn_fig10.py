@@ -30,20 +30,16 @@ def points(settings: Settings) -> list[Point]:
     chosen = [
         meta
         for meta in inference.shipped(settings)
-        if (meta["name"] == name if name else settings.quick or _smallest_rate(meta))
+        # The paper's has 4 points: its smallest rate, at 1,024 channel uses.
+        if (meta["name"] == name if name else settings.quick or meta["dictionary"]["size"] == 4)
     ]
     if not chosen:
-        logger.info("no bundle %s of this data set ships", name or "of 4 points and 1,024 uses")
+        logger.info("no bundle %s of this data set ships", name or "of 4 points")
     return [
         inference.bundle_point(meta, data, float(snr_db))
         for meta in chosen
         for snr_db in range(4, 21, step)
     ]
-
-
-def _smallest_rate(meta: dict[str, Any]) -> bool:
-    """Of the paper's rates: 4 points on 1,024 channel uses."""
-    return (meta["dictionary"]["size"], meta["slices"]["count"]) == (4, 1024)
 
 
 def measure(point: Point, folder: Path) -> list[Row]:
@@ -56,12 +52,17 @@ def measure(point: Point, folder: Path) -> list[Row]:
 def draw(figure: Figure, rows: list[Row]) -> None:
     axis = figure.subplots()
     lines = plots.group(rows, "bundle")
-    for (_, line), colour, marker in zip(lines.items(), plots.COLOURS, plots.MARKERS, strict=False):
+    models = list(plots.group(rows, "model"))
+    for (_, line), marker in zip(lines.items(), plots.MARKERS, strict=False):
         first, (value, reach) = line[0], plots.percent(line)
         network = first["model"].replace("resnet", "ResNet-")
         label = f"{network}, {first['points']} points, {first['channel_uses']:,} uses"
+        colour = plots.COLOURS[models.index(first["model"])]
         snr = [row["snr_db"] for row in line]
-        axis.errorbar(snr, 100 - value, reach[::-1], color=colour, marker=marker, label=label)
+        axis.errorbar(
+            snr, 100 - value, reach[::-1], color=colour, marker=marker, label=label,
+            ls="-" if first["channel_uses"] >= 1024 else ":",
+        )  # fmt: skip
         if first["a0"] is not None:
             axis.axhline(100 * (1 - first["a0"]), color=colour, lw=1, ls="--")
     axis.plot([], [], color=plots.GREY, lw=1, ls="--", label="uncompressed")
