@@ -37,7 +37,8 @@ from phydnn.experiments import Settings
 from phydnn.experiments import airnet as experiment
 from phydnn.train.airnet import AirnetConfig, AirnetTask, load_airnet, read_noise, train_airnet
 
-SMALL = ["model=vgg16@0.0625", "epochs=3", "threads=1", "limit=512"]
+# In float32, so that all processors train the same network.
+SMALL = ["model=vgg16@0.0625", "epochs=3", "threads=1", "limit=512", "precision=float32"]
 
 
 def build(name: str, channels: int = 3) -> nn.Module:
