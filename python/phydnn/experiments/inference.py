@@ -207,8 +207,7 @@ def of_training(point: Point, folder: Path) -> list[Row]:
     """
     import torch
 
-    from phydnn import channel, datasets, train
-    from phydnn.evaluate import classified, score
+    from phydnn import channel, datasets, evaluate, train
     from phydnn.export import costs
 
     phydnn, weights = adapt(point, folder)
@@ -223,7 +222,7 @@ def of_training(point: Point, folder: Path) -> list[Row]:
         labels = torch.cat(
             [phydnn.embedding.labels(phydnn.slices(part)) for part in x.split(FRAME)]
         )
-        a0 = classified(lambda part: network(torch.from_numpy(part)).numpy(), images.x, images.y)
+        a0 = evaluate.backbone(network, images)
         for name, snr_db in point.get("conditions", [(point["channel"], point["snr_db"])]):
             fading, n0 = channel.named(name), channel.n0_of(snr_db)
             generator = torch.Generator().manual_seed(point["seed"])
@@ -231,7 +230,7 @@ def of_training(point: Point, folder: Path) -> list[Row]:
             for sent, classes in zip(labels.split(FRAME), y.split(FRAME), strict=True):
                 logits = phydnn.send(sent, n0.expand(len(sent), 1), fading, generator)
                 right += int((logits.argmax(1) == classes).sum())
-            found = score(right, len(y))
+            found = evaluate.score(right, len(y))
             rows.append(
                 {
                     "system": "phydnn",
