@@ -113,7 +113,7 @@ class Bottleneck(nn.Module):
         """Slices [B,S,D] as a latent."""
         kept = slices.flatten(1).unflatten(1, (-1, len(self.ungain))) * self.ungain
         basis = self._chosen(self.unmix, self.row_inverse, self.column_inverse)
-        x = kept @ basis + self.mean.permute(1, 2, 0).flatten()
+        x = functional.linear(kept, basis.T, self.mean.permute(1, 2, 0).flatten())
         x = x.unflatten(2, (self.rows, self.columns, -1)).unflatten(1, self.grid)
         x = x.transpose(2, 3).flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
         x = self.refine(x)
