@@ -18,7 +18,7 @@ SOURCE = (
     "the error changes by less than 3 points for ResNet-20 and 5 for ResNet-110"
 )
 VERSION = 1
-OPTIONS: dict[str, Any] = {"bundle": ""}
+OPTIONS: dict[str, Any] = {"bundle": ""} | inference.BUNDLES
 
 CHANGE = {"resnet20": 0.03, "resnet110": 0.05}
 
@@ -29,7 +29,7 @@ def points(settings: Settings) -> list[Point]:
     name = settings.options["bundle"]
     chosen = [
         meta
-        for meta in inference.shipped(settings)
+        for meta in inference.bundles(settings)
         # The paper's has 4 points: its smallest rate, at 1,024 channel uses.
         if (meta["name"] == name if name else settings.quick or meta["dictionary"]["size"] == 4)
     ]

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 TITLE = "Table II: accuracy against the size of the constellation, 12 dB"
 SOURCE = "M. Abdi et al., PhyDNNs: Bringing Deep Neural Networks to the Physical Layer, Table II"
 VERSION = 1
-OPTIONS: dict[str, Any] = inference.OPTIONS
+OPTIONS: dict[str, Any] = inference.OPTIONS | inference.BUNDLES
 
 A0 = {"resnet20": 0.8752, "resnet56": 0.906, "resnet110": 0.9226}
 LOSS = {
@@ -38,7 +38,7 @@ def points(settings: Settings) -> list[Point]:
             for model, size in wanted
         ]
     found: list[Point] = []
-    bundles = list(inference.shipped(settings))
+    bundles = inference.bundles(settings)
     for model, size in wanted:
         matching = [
             meta

@@ -19,7 +19,7 @@ SOURCE = (
     "and tested on lossless CIFAR-10"
 )
 VERSION = 1
-OPTIONS: dict[str, Any] = inference.OPTIONS
+OPTIONS: dict[str, Any] = inference.OPTIONS | inference.BUNDLES
 
 USES = (1024, 512, 256, 128, 64, 32, 16)
 QUICK_USES = (64, 16, 4)
@@ -49,7 +49,7 @@ def points(settings: Settings) -> list[Point]:
         ]
     else:
         data = inference.need_data(settings)
-        ours = [inference.bundle_point(meta, data, 12.0) for meta in inference.shipped(settings)]
+        ours = [inference.bundle_point(meta, data, 12.0) for meta in inference.bundles(settings)]
     if not ours:
         logger.info("no bundle of this data set ships")
         return []
@@ -67,17 +67,20 @@ def measure(point: Point, folder: Path) -> list[Row]:
 def draw(figure: Figure, rows: list[Row]) -> None:
     axis = figure.subplots()
     ours = [row for row in rows if row["accuracy"] is not None]
-    for (model, line), colour, marker in zip(
-        plots.group(ours, "model").items(), plots.COLOURS, plots.MARKERS, strict=False
+    ours.sort(key=lambda row: row.get("params", 0))
+    models = plots.group(ours, "model")
+    for i, ((model, line), colour, marker) in enumerate(
+        zip(models.items(), plots.COLOURS, plots.MARKERS, strict=False)
     ):
-        line.sort(key=lambda row: row["channel_uses"])
         value, reach = plots.percent(line)
-        uses = [row["channel_uses"] for row in line]
+        # Side by side, or the networks' bars would lie on each other.
+        aside = 2 ** (0.22 * (i - (len(models) - 1) / 2))
+        uses = [row["channel_uses"] * aside for row in line]
         name = model.replace("resnet", "ResNet-")
         axis.errorbar(uses, value, reach, color=colour, marker=marker, ls="", label=f"{name}, ours")
-        for row, height in zip(line, value, strict=True):
+        for row, place, height in zip(line, uses, value, strict=True):
             axis.annotate(
-                f"{row['points']}", (row["channel_uses"], height), (5, 4),
+                f"{row['points']}", (place, height), (4, 4),
                 textcoords="offset points", fontsize=7, color=colour,
             )  # fmt: skip
         if line[0]["a0"] is not None:

@@ -10,7 +10,6 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,26 +28,42 @@ logger = logging.getLogger(__name__)
 MODELS = ROOT / "models"
 OPTIONS = {"recipe": "cifar10", "weights": "", "provenance": ""}
 """Of experiments that train: the recipe, a trained backbone's checkpoint, the data in words."""
+BUNDLES = {"bundles": ""}
+"""Of experiments on bundles: a folder that holds more of them, to stand beside those that ship."""
 QUICK = {"backbone": {"epochs": 6}, "phydnn": {"epochs": 3, "limit": 384}}
 """What the quick forms make of the digits' recipe: seconds, and an accuracy far from the full."""
 FRAME = 256
 
 
-def shipped(settings: Settings) -> Iterator[dict[str, Any]]:
-    """bundle.json of each bundle of the data set that the settings ask for, with ``path``."""
+def bundles(settings: Settings) -> list[dict[str, Any]]:
+    """What bundle.json says of each bundle of the data set that is asked for, with ``path``.
+
+    These are the bundles that ship, and those of the folder that the option ``bundles`` names.
+
+    Raises:
+        InputError: that folder holds no bundle.
+    """
     kind = (settings.data or "digits").partition(":")[0]
-    for path in sorted(MODELS.glob("*/bundle.json")):
-        meta = json.loads(path.read_text(encoding="utf-8"))
-        if meta.get("system") == "phydnn" and meta["dataset"]["name"] == kind:
-            yield meta | {"path": path.parent}
+    found = sorted(MODELS.glob("*/bundle.json"))
+    if more := str(settings.options.get("bundles", "")):
+        own = sorted(Path(more).resolve().glob("*/bundle.json"))
+        if not own:
+            raise InputError(f"there is no bundle in {more}: name the folder that holds them")
+        found += own
+    read = ((path, json.loads(path.read_text(encoding="utf-8"))) for path in found)
+    return [
+        meta | {"path": path.parent}
+        for path, meta in read
+        if meta.get("system") == "phydnn" and meta["dataset"]["name"] == kind
+    ]
 
 
 def bundle_point(meta: dict[str, Any], data: str, snr_db: float, seed: int = 1) -> Point:
-    """A point that simulates a bundle of :func:`shipped` over AWGN."""
+    """A point that simulates a bundle of :func:`bundles` over AWGN."""
     from phydnn.bundle import Bundle
 
     bundle = Bundle.load(meta["path"])
-    return {
+    point: Point = {
         "bundle": bundle.name,
         "id": bundle.id,
         "data": data,
@@ -56,6 +71,9 @@ def bundle_point(meta: dict[str, Any], data: str, snr_db: float, seed: int = 1) 
         "snr_db": snr_db,
         "seed": seed,
     }
+    if meta["path"].parent != MODELS:
+        point["folder"] = str(meta["path"])
+    return point
 
 
 def need_data(settings: Settings) -> str:
@@ -70,19 +88,21 @@ def need_data(settings: Settings) -> str:
 
 
 @functools.lru_cache(maxsize=1)
-def _simulation(name: str, data: str) -> tuple[Bundle, Simulation]:
+def _simulation(path: Path, data: str) -> tuple[Bundle, Simulation]:
     from phydnn import datasets
     from phydnn.bundle import Bundle
     from phydnn.evaluate import Simulation
 
-    bundle = Bundle.load(MODELS / name)
+    bundle = Bundle.load(path)
     images = datasets.load(data, "test", bundle.input_shape)
     return bundle, Simulation(bundle, images, threads=1)
 
 
 def of_bundle(point: Point) -> Row:
     """The row of a point of :func:`bundle_point`."""
-    bundle, simulation = _simulation(point["bundle"], point["data"])
+    bundle, simulation = _simulation(
+        Path(point.get("folder", MODELS / point["bundle"])), point["data"]
+    )
     found = simulation.run(point["snr_db"], point["channel"], point["seed"])
     meta = bundle.meta
     backbone = meta["metrics"].get("backbone", {})

@@ -6,6 +6,7 @@ import functools
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -440,6 +441,26 @@ def test_a_given_backbone_is_known_by_its_content(tmp_path: Path) -> None:
         points.append(inference.train_point(asked(options={"weights": str(weights)}), "s", {}))
     assert points[0]["weights"] == points[1]["weights"]
     assert points[0]["weights_sha256"] != points[1]["weights_sha256"]
+
+
+def test_bundles_of_ones_own_stand_beside_those_that_ship(tmp_path: Path) -> None:
+    experiment = experiments.load("phydnn_fig10")
+    asked = functools.partial(Settings, quick=True, folder=tmp_path / "points")
+    with pytest.raises(InputError, match="no bundle in"):
+        experiment.points(asked(options=experiment.options | {"bundles": str(tmp_path)}))
+    own = tmp_path / "mine"
+    shutil.copytree(inference.MODELS / "phydnn-resnet20-digits", own / "copy")
+    # The copy has the same name, so that what is measured shows from where it was read.
+    points = experiment.points(asked(options=experiment.options | {"bundles": str(own)}))
+    shipped = experiment.points(asked(options=experiment.options))
+    assert points[: len(shipped)] == shipped and len(points) == 2 * len(shipped)
+    assert points[len(shipped) :] == [p | {"folder": str(own / "copy")} for p in shipped]
+    (row,) = experiment.measure(points[len(shipped)], tmp_path)
+    assert [row] == experiment.measure(shipped[0], tmp_path)
+    shutil.rmtree(own / "copy")
+    inference._simulation.cache_clear()
+    with pytest.raises(InputError):
+        experiment.measure(points[len(shipped)], tmp_path)
 
 
 DICTIONARY = {
