@@ -7,7 +7,6 @@ from __future__ import annotations
 import contextlib
 import dis
 import functools
-import hashlib
 import importlib
 import itertools
 import logging
@@ -27,10 +26,8 @@ from safetensors.torch import load_file
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from phydnn import checkpoint, datasets
 from phydnn.datasets import Images
 from phydnn.errors import InputError
-from phydnn.results import provenance, wilson_interval
 
 logger = logging.getLogger(__name__)
 
@@ -515,91 +512,6 @@ def pixel_statistics(images: Images) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of each channel's pixels, on the scale 0..255."""
     x = images.x.transpose(1, 0, 2, 3).reshape(images.x.shape[1], -1).astype(np.float64)
     return x.mean(1).tolist(), np.maximum(x.std(1), 1.0).tolist()
-
-
-def import_backbone(
-    model: str,
-    weights: Path,
-    data: str,
-    out: Path,
-    mean: Sequence[float] = (),
-    std: Sequence[float] = (),
-) -> Path:
-    """Makes a backbone of someone's trained network, as if ``train.train_backbone`` had made it.
-
-    It is scored on the validation split, with a warning in the log where it does no better than
-    chance, as a network does whose normalisation is not the one that it was trained with.
-
-    Args:
-        model: as :func:`build` takes it.
-        weights: as :func:`read_weights` takes it.
-        data: the data set, as :func:`phydnn.datasets.load` takes it.
-        out: the folder that best.safetensors is written to.
-        mean, std: of each channel, or one for all, for pixels on the scale 0..1, as they are
-            commonly quoted; those of the training split where they are empty.
-
-    Returns:
-        the checkpoint.
-
-    Raises:
-        InputError: the network cannot be built, its weights or its classes do not fit, or ``out``
-            holds a backbone that was trained there.
-    """
-    if (out / "last.safetensors").exists():
-        raise InputError(f"{out} holds a backbone that was trained there: give another --out")
-    train, val = datasets.load(data, "train"), datasets.load(data, "val")
-    if val.y is None:
-        raise InputError(f"'{data}' has no labels to train on")
-    found = pixel_statistics(train)
-    centre = _on_bytes("mean", mean, len(found[0]), 0.0) or found[0]
-    spread = _on_bytes("std", std, len(found[0]), 1e-6) or found[1]
-    network = build(model, len(train.classes), centre, spread)
-    load_foreign(network, read_weights(weights))
-    network.eval()
-    check_logits(network, torch.from_numpy(val.x[:2]), len(train.classes))
-    right = 0
-    with torch.no_grad():
-        for start in range(0, len(val), 256):
-            logits = network(torch.from_numpy(val.x[start : start + 256]))
-            right += int((logits.argmax(1).numpy() == val.y[start : start + 256]).sum())
-    accuracy = right / len(val)
-    logger.info("%s has validation accuracy %.4f with %s", model, accuracy, weights)
-    if wilson_interval(right, len(val))[0] <= 1 / len(train.classes):
-        logger.warning(
-            "%s is no better than chance on the validation split: look whether --mean and --std "
-            "are those that it was trained with, and its classes in this order",
-            model,
-        )
-    state = {
-        "config": {
-            "model": model,
-            "data": data,
-            "classes": len(train.classes),
-            "mean": list(centre),
-            "std": list(spread),
-            "epochs": 0,
-        },
-        "provenance": provenance(),
-        "imported": {
-            "file": weights.name,
-            "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
-            "val_accuracy": accuracy,
-        },
-        "model": {f"network.{name}": tensor for name, tensor in network.state_dict().items()},
-        "history": [],
-    }
-    checkpoint.save(out / "best.safetensors", state)
-    return out / "best.safetensors"
-
-
-def _on_bytes(name: str, values: Sequence[float], channels: int, low: float) -> list[float]:
-    """Statistics of pixels 0..1 for pixels 0..255, one a channel; empty if there are none."""
-    if len(values) not in (0, 1, channels):
-        raise InputError(f"--{name} has {len(values)} values but the images {channels} channels")
-    for value in values:
-        if not low <= value <= 1:
-            raise InputError(f"--{name} {value:g} is not of pixels on the scale 0 to 1")
-    return [255 * value for value in values] * (channels if len(values) == 1 else 1)
 
 
 def from_checkpoint(state: Mapping[str, Any]) -> nn.Module:

@@ -65,7 +65,7 @@ def phydnn(
     ] = 0,
 ) -> None:
     """Adapt a backbone into OUT/phydnn; one is trained into OUT/backbone first if there is none."""
-    from phydnn import networks, train
+    from phydnn import train
     from phydnn.errors import InputError
 
     _show_log()
@@ -74,7 +74,7 @@ def phydnn(
     if model:
         if weights is None:
             raise InputError(f"--model {model} comes without --weights: give its checkpoint")
-        base = networks.import_backbone(
+        base = train.import_backbone(
             model, weights, chosen.data, folder / "backbone", mean or [], std or []
         )
     else:

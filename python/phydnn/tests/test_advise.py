@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from phydnn import advise, complexity, networks
+from phydnn import advise, complexity, networks, train
 from phydnn.cli import main
 from phydnn.errors import InputError
 
@@ -156,7 +156,7 @@ def test_command(
     torch.save({"state_dict": network.network.state_dict()}, "w.pt")
     assert main([*command, "--shape", "1,8,8", "--weights", "w.pt"]) == 0
     run = tmp_path / "run"
-    path = networks.import_backbone("advised_network:net", Path("w.pt"), "digits", run / "backbone")
+    path = train.import_backbone("advised_network:net", Path("w.pt"), "digits", run / "backbone")
     for weights in (run, path):
         assert main(["advise", "--weights", str(weights), "--data", "digits"]) == 0
         assert "Points to split advised_network:net" in capsys.readouterr().out

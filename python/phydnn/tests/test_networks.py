@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from phydnn import checkpoint, complexity, datasets, networks
+from phydnn import checkpoint, complexity, datasets, networks, train
 from phydnn.bundle import Bundle
 from phydnn.cli import main
 from phydnn.errors import InputError
@@ -436,7 +436,7 @@ def test_import_of_an_unseen_network(
     weights = tmp_path / "his.pt"
     torch.save({"epoch": 1, "state_dict": state}, weights)
     caplog.set_level(logging.INFO)
-    path = networks.import_backbone(name, weights, "digits", tmp_path / "run")
+    path = train.import_backbone(name, weights, "digits", tmp_path / "run")
     assert path == tmp_path / "run" / "best.safetensors"
     assert not [r for r in caplog.records if r.levelno >= logging.WARNING]
     stored = checkpoint.load(path)
@@ -460,14 +460,14 @@ def test_import_of_an_unseen_network(
 
     # The normalisation that its owner had, on the scale that he quotes.
     centre, spread = [mean[0] / 255], [std[0] / 255]
-    again = networks.import_backbone(name, weights, "digits", tmp_path / "r2", centre, spread)
+    again = train.import_backbone(name, weights, "digits", tmp_path / "r2", centre, spread)
     assert checkpoint.load(again)["imported"] == stored["imported"]
     # Classes in another order.
     caplog.clear()
     last = {"Convolutions": "module.head", "Tokens": "module.classify"}[builder]
     turned = {f"{last}.{part}": state[f"{last}.{part}"].roll(1, 0) for part in ("weight", "bias")}
     torch.save(state | turned, weights)
-    networks.import_backbone(name, weights, "digits", tmp_path / "r3")
+    train.import_backbone(name, weights, "digits", tmp_path / "r3")
     assert "no better than chance" in caplog.text
 
 
@@ -498,7 +498,7 @@ def test_import_of_our_kind_of_network(tmp_path: Path) -> None:
     state = network.state_dict()
     bare = {name: x for name, x in state.items() if not name.startswith("normalize.")}
     torch.save({f"net.{name}": tensor for name, tensor in bare.items()}, tmp_path / "w.pt")
-    path = networks.import_backbone("resnet20", tmp_path / "w.pt", "digits", tmp_path, [0.5], [0.2])
+    path = train.import_backbone("resnet20", tmp_path / "w.pt", "digits", tmp_path, [0.5], [0.2])
     loaded = networks.from_checkpoint(checkpoint.load(path)).state_dict()
     assert loaded["normalize.mean"].item() == 127.5 and loaded["normalize.std"].item() == 51
     for name, tensor in bare.items():
@@ -527,16 +527,16 @@ def test_bad_imports(strangers: str, tmp_path: Path) -> None:
         assert isinstance(network, networks.Preprocessed)
         torch.save(network.network.state_dict(), weights)
         with pytest.raises(InputError, match=message):
-            networks.import_backbone(name, weights, "digits", tmp_path / "run", **options)
+            train.import_backbone(name, weights, "digits", tmp_path / "run", **options)
     colour = networks.build("resnet20", 10, [0.0] * 3, [1.0] * 3).eval()
     with pytest.raises(InputError, match="takes images of 3 channels, not 1"):
         networks.check_logits(colour, torch.zeros(2, 1, 8, 8, dtype=torch.uint8), 10)
     with pytest.raises(InputError, match="the weights do not fit: the network misses stem"):
-        networks.import_backbone(f"{strangers}:Convolutions", weights, "digits", tmp_path / "run")
+        train.import_backbone(f"{strangers}:Convolutions", weights, "digits", tmp_path / "run")
     assert not (tmp_path / "run").exists()
     (tmp_path / "last.safetensors").touch()
     with pytest.raises(InputError, match="holds a backbone that was trained there"):
-        networks.import_backbone(f"{strangers}:Tokens", weights, "digits", tmp_path)
+        train.import_backbone(f"{strangers}:Tokens", weights, "digits", tmp_path)
 
 
 def test_macs_and_parameters_of_the_paper_s_head() -> None:

@@ -2,7 +2,7 @@
 # Copyright 2026 the gr-phydnn authors
 """Training of backbones and of PhyDNNs."""
 
-from phydnn.train.backbone import BackboneTask, grow, load_backbone, train_backbone
+from phydnn.train.backbone import BackboneTask, grow, import_backbone, load_backbone, train_backbone
 from phydnn.train.config import (
     RECIPES,
     BackboneConfig,
@@ -26,6 +26,7 @@ __all__ = [
     "augment",
     "fit",
     "grow",
+    "import_backbone",
     "load_backbone",
     "load_phydnn",
     "make_config",

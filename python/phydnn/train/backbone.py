@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 the gr-phydnn authors
-"""Training of uncompressed networks."""
+"""Uncompressed networks: trained, or brought along."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from phydnn import checkpoint, networks
+from phydnn import checkpoint, datasets, evaluate, networks
 from phydnn.errors import InputError
 from phydnn.networks import pixel_statistics
+from phydnn.results import provenance
 from phydnn.train.config import BackboneConfig
 from phydnn.train.engine import Task, decay_groups, fit, load_splits
 
@@ -56,6 +59,85 @@ def train_backbone(config: BackboneConfig, out: Path) -> Path:
     return fit(BackboneTask(network, config), config, train, val, out)
 
 
+def import_backbone(
+    model: str,
+    weights: Path,
+    data: str,
+    out: Path,
+    mean: Sequence[float] = (),
+    std: Sequence[float] = (),
+) -> Path:
+    """Makes a backbone of someone's trained network, as if :func:`train_backbone` had made it.
+
+    It is scored on the validation split, with a warning in the log where it does no better than
+    chance, as a network does whose normalisation is not the one that it was trained with.
+
+    Args:
+        model: as :func:`phydnn.networks.build` takes it.
+        weights: as :func:`phydnn.networks.read_weights` takes it.
+        data: the data set, as :func:`phydnn.datasets.load` takes it.
+        out: the folder that best.safetensors is written to.
+        mean, std: of each channel, or one for all, for pixels on the scale 0..1, as they are
+            commonly quoted; those of the training split where they are empty.
+
+    Returns:
+        the checkpoint.
+
+    Raises:
+        InputError: the network cannot be built, its weights or its classes do not fit, or ``out``
+            holds a backbone that was trained there.
+    """
+    if (out / "last.safetensors").exists():
+        raise InputError(f"{out} holds a backbone that was trained there: give another --out")
+    train, val = datasets.load(data, "train"), datasets.load(data, "val")
+    if val.y is None:
+        raise InputError(f"'{data}' has no labels to train on")
+    statistics = pixel_statistics(train)
+    centre = _on_bytes("mean", mean, len(statistics[0]), 0.0) or statistics[0]
+    spread = _on_bytes("std", std, len(statistics[0]), 1e-6) or statistics[1]
+    network = networks.build(model, len(train.classes), centre, spread)
+    networks.load_foreign(network, networks.read_weights(weights))
+    network.eval()
+    found = evaluate.backbone(network, val)
+    logger.info("%s has validation accuracy %.4f with %s", model, found["accuracy"], weights)
+    if found["accuracy_ci95"][0] <= 1 / len(train.classes):
+        logger.warning(
+            "%s is no better than chance on the validation split: look whether --mean and --std "
+            "are those that it was trained with, and its classes in this order",
+            model,
+        )
+    state = {
+        "config": {
+            "model": model,
+            "data": data,
+            "classes": len(train.classes),
+            "mean": list(centre),
+            "std": list(spread),
+            "epochs": 0,
+        },
+        "provenance": provenance(),
+        "imported": {
+            "file": weights.name,
+            "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+            "val_accuracy": found["accuracy"],
+        },
+        "model": {f"network.{name}": tensor for name, tensor in network.state_dict().items()},
+        "history": [],
+    }
+    checkpoint.save(out / "best.safetensors", state)
+    return out / "best.safetensors"
+
+
+def _on_bytes(name: str, values: Sequence[float], channels: int, low: float) -> list[float]:
+    """Statistics of pixels 0..1 for pixels 0..255, one a channel; empty if there are none."""
+    if len(values) not in (0, 1, channels):
+        raise InputError(f"--{name} has {len(values)} values but the images {channels} channels")
+    for value in values:
+        if not low <= value <= 1:
+            raise InputError(f"--{name} {value:g} is not of pixels on the scale 0 to 1")
+    return [255 * value for value in values] * (channels if len(values) == 1 else 1)
+
+
 def grow(small: nn.Module, network: nn.Module) -> None:
     """Starts a network from a shallower one of its family, so that it answers the same.
 
@@ -80,7 +162,7 @@ def load_backbone(path: Path) -> nn.Module:
     """The network of a checkpoint, in evaluation mode.
 
     Args:
-        path: what :func:`train_backbone` or :func:`phydnn.networks.import_backbone` wrote.
+        path: what :func:`train_backbone` or :func:`import_backbone` wrote.
 
     Raises:
         InputError: no checkpoint, or its weights do not fit its network.
