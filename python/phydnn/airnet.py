@@ -37,9 +37,11 @@ Send = Callable[[Weights], Weights]
 Figures = dict[str, Any]
 
 CALIBRATION_BATCH = 256
-KNOT_DB = 5.0
+KNOT_DB = 2.5
 """At most so far apart is the Es/N0 of side information, between which it is interpolated: the
-weights could be over any distance, what goes with them not."""
+weights could be over any distance, what goes with them not. Halfway between knots that are 5 dB
+apart, at 2.5 dB, VGG-16 on CIFAR-10 gets a point less right than with side information of its own.
+"""
 
 
 def rms(weight: Tensor) -> Tensor:

@@ -331,14 +331,14 @@ def test_side_information_is_interpolated_between_knots(backbone: Path, digits: 
         high.get_parameter("fc.weight").mul_(1.5)
     generator = torch.Generator().manual_seed(1)
     noise = {"features.0.weight": 0.1}
-    served = airnet.serve(low, high, (0.0, 9.0), digits, noise, generator, draws=1)
-    assert served.knots == (0.0, 4.5, 9.0)
+    served = airnet.serve(low, high, (0.0, 4.5), digits, noise, generator, draws=1)
+    assert served.knots == (0.0, 2.25, 4.5)
     one, other = (client.state_dict() for client in served.clients[:2])
-    for name, tensor in served.at(1.5).state_dict().items():
+    for name, tensor in served.at(0.75).state_dict().items():
         torch.testing.assert_close(tensor, one[name] + (other[name] - one[name]) / 3)
     beyond = served.at(20.0)
     assert beyond.state_dict().keys() == one.keys()
-    for client, snr_db in ((served.at(1.5), 1.5), (beyond, 9.0)):
+    for client, snr_db in ((served.at(0.75), 0.75), (beyond, 4.5)):
         layers = airnet.layers_of(client)
         assert layers["features.0.weight"].tau == pytest.approx(0.1 * 10 ** (-snr_db / 10))
         assert layers["fc.weight"].tau == pytest.approx(10 ** (-snr_db / 10))
