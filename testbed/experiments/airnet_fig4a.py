@@ -28,7 +28,12 @@ def points(settings: Settings) -> list[Point]:
     digital = DIGITAL[:2] if settings.quick else DIGITAL
     return [
         *(airnet.point(settings, scheme, snr) for scheme, snr in airnet.grid(SCHEMES, snrs)),
-        *(airnet.few(settings, scheme, snr) for scheme, snr in airnet.grid(digital, snrs)),
+        *(
+            airnet.few(settings, scheme, snr)
+            for scheme, snr in airnet.grid(digital, snrs)
+            # Beyond the best code that was measured, an LDPC code would be held below what it can.
+            if not scheme.endswith("LDPC") or snr <= airnet.codes()[-1]["snr_db"]
+        ),
     ]
 
 
