@@ -41,7 +41,7 @@ def bundles(settings: Settings) -> list[dict[str, Any]]:
     These are the bundles that ship, and those of the folder that the option ``bundles`` names.
 
     Raises:
-        InputError: that folder holds no bundle.
+        InputError: that folder holds no bundle, or one whose bundle.json cannot be read.
     """
     kind = (settings.data or "digits").partition(":")[0]
     found = sorted(MODELS.glob("*/bundle.json"))
@@ -50,12 +50,15 @@ def bundles(settings: Settings) -> list[dict[str, Any]]:
         if not own:
             raise InputError(f"there is no bundle in {more}: name the folder that holds them")
         found += own
-    read = ((path, json.loads(path.read_text(encoding="utf-8"))) for path in found)
-    return [
-        meta | {"path": path.parent}
-        for path, meta in read
-        if meta.get("system") == "phydnn" and meta["dataset"]["name"] == kind
-    ]
+    chosen = []
+    for path in found:
+        try:
+            meta = json.loads(path.read_text(encoding="utf-8"))
+            if meta.get("system") == "phydnn" and meta["dataset"]["name"] == kind:
+                chosen.append(meta | {"path": path.parent})
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise InputError(f"{path} is no bundle's: {type(error).__name__}: {error}") from error
+    return chosen
 
 
 def bundle_point(meta: dict[str, Any], data: str, snr_db: float, seed: int = 1) -> Point:

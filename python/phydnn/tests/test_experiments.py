@@ -463,6 +463,17 @@ def test_bundles_of_ones_own_stand_beside_those_that_ship(tmp_path: Path) -> Non
         experiment.measure(points[len(shipped)], tmp_path)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"[]", b"1", b'{"system": "phydnn"}', b'{"system": "phydnn", "dataset": 1}', b"\xff"],
+)
+def test_a_bundle_of_ones_own_that_is_none(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "bundle.json").write_bytes(content)
+    with pytest.raises(InputError, match="mine/bundle.json is no bundle's"):
+        inference.bundles(Settings(quick=True, options={"bundles": str(tmp_path)}))
+
+
 DICTIONARY = {
     "epoch": 1,
     "embeddings": [[0.0, 0.0], [1.0, 0.0], [0.0, 3.0], [1.0, 3.0]],
