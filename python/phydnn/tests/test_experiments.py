@@ -470,8 +470,8 @@ def test_bundles_of_ones_own_stand_beside_those_that_ship(tmp_path: Path) -> Non
 def test_a_bundle_of_ones_own_that_is_none(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "bundle.json").write_bytes(content)
-    with pytest.raises(InputError, match="mine/bundle.json is no bundle's"):
-        inference.bundles(Settings(quick=True, options={"bundles": str(tmp_path)}))
+    with pytest.raises(InputError, match=r"mine/bundle\.json is no bundle's"):
+        inference.bundles(Settings(quick=True, folder=tmp_path, options={"bundles": str(tmp_path)}))
 
 
 DICTIONARY = {
