@@ -26,13 +26,14 @@ DIGITAL = (
 def points(settings: Settings) -> list[Point]:
     snrs = (0.0, 15.0) if settings.quick else airnet.SNRS
     digital = DIGITAL[:2] if settings.quick else DIGITAL
+    # Beyond the best code that was measured, an LDPC code would be held below what it can.
+    last = max(code["snr_db"] for code in airnet.codes())
     return [
         *(airnet.point(settings, scheme, snr) for scheme, snr in airnet.grid(SCHEMES, snrs)),
         *(
             airnet.few(settings, scheme, snr)
             for scheme, snr in airnet.grid(digital, snrs)
-            # Beyond the best code that was measured, an LDPC code would be held below what it can.
-            if not scheme.endswith("LDPC") or snr <= airnet.codes()[-1]["snr_db"]
+            if not scheme.endswith("LDPC") or snr <= last
         ),
     ]
 

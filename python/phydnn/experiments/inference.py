@@ -49,7 +49,7 @@ def bundles(settings: Settings) -> list[dict[str, Any]]:
         own = sorted(Path(more).resolve().glob("*/bundle.json"))
         if not own:
             raise InputError(f"there is no bundle in {more}: name the folder that holds them")
-        found += own
+        found = list(dict.fromkeys(found + own))
     chosen = []
     for path in found:
         try:
