@@ -515,6 +515,20 @@ def test_a_single_network_without_noise_or_teacher(backbone: Path, tmp_path: Pat
     assert not (tmp_path / "sensitivity.json").exists()
 
 
+def test_both_ends_start_from_another_runs_network(backbone: Path, tmp_path: Path) -> None:
+    unpruned = train.load_backbone(backbone)
+    alone = settings_of(epochs=1, boundaries=False, prune="separate", snr_low=15, power="uniform")
+    start = train_airnet(alone, backbone, tmp_path / "alone")
+    config = settings_of(epochs=1, start=str(start), prune="none", lr=1e-12, power="uniform")
+    low, high, _ = load_airnet(train_airnet(config, backbone, tmp_path / "both"), unpruned)
+    assert low is not high
+    for network in (low, high):
+        for name, weight in pruning.weights(load_airnet(start, unpruned)[0]).items():
+            torch.testing.assert_close(pruning.weights(network)[name], weight)
+    with pytest.raises(InputError, match="is no AirNet's checkpoint"):
+        train_airnet(settings_of(start=str(backbone)), backbone, tmp_path / "no")
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

@@ -26,6 +26,7 @@ from phydnn.errors import InputError, RunError
 from phydnn.evaluate import sweep
 from phydnn.export import export
 from phydnn.train.csi import CsiConfig
+from phydnn.train.distillation import losses, soften
 from phydnn.train.phydnn import PhydnnTask, make_phydnn, start_dictionary
 
 
@@ -243,6 +244,7 @@ def test_config_errors(tmp_path: Path) -> None:
         (["mode=x"], "mode is 'x' but must be corrected or as-published"),
         (["snr_low=30"], "snr_low 30 is above snr_high"),
         (["distilled=2"], "are shares from 0 to 1"),
+        (["softness=0"], "softness is 0 but must be above 0"),
         (["quantizer=fsq", "final_size=4"], "a grid that cannot shrink"),
     ):
         with pytest.raises(InputError, match=message):
@@ -492,6 +494,64 @@ def test_entropy_term_carries_a_gradient_unless_told_otherwise(
     torch.testing.assert_close(without["model"][name], none["model"][name])
     assert not torch.allclose(with_gradient["model"][name], none["model"][name])
     assert with_gradient["history"][0]["rate"] > 0
+
+
+def test_softened_answers_and_what_following_them_costs() -> None:
+    generator = torch.Generator().manual_seed(1)
+    given = torch.randn(3, 2, 4, generator=generator)  # of three teachers, for two images
+    logits, labels = torch.randn(2 * 5, 4, generator=generator), torch.tensor([0, 1, 2, 3, 0])
+    target = soften(list(given), 2.0)
+    each = np.exp(given.numpy() / 2)
+    mean = (each / each.sum(-1, keepdims=True)).mean(0)
+    np.testing.assert_allclose(target.exp(), mean, rtol=1e-5)
+    hard, soft = 0.0, 0.0
+    for draw in logits.numpy().reshape(2, 5, 4):
+        for k, answer in enumerate(draw):
+            log = answer - np.log(np.exp(answer).sum())
+            hard -= (0.3 if k < 2 else 1.0) * log[labels[k]] / 10
+            if k < 2:
+                log = answer / 2 - np.log(np.exp(answer / 2).sum())
+                soft += 0.7 * 4 * (mean[k] * (np.log(mean[k]) - log)).sum() / 10
+    found = losses(logits, labels, target, 0.7, 2.0)
+    assert found["cross-entropy"].item() == pytest.approx(hard, rel=1e-5)
+    assert found["distillation"].item() == pytest.approx(soft, rel=1e-5)
+    alone = losses(logits[:5], labels, None, 0.7, 2.0)
+    expected = nn.functional.cross_entropy(logits[:5], labels)
+    assert alone.keys() == {"cross-entropy"}
+    torch.testing.assert_close(alone["cross-entropy"], expected)
+    itself = losses(given[0], labels[:2], soften([given[0]], 2.0), 1.0, 2.0)
+    assert abs(itself["distillation"].item()) < 1e-6
+
+
+def test_a_backbone_follows_its_teachers(tiny_run: Path, tmp_path: Path) -> None:
+    teacher = str(tiny_run / "backbone" / "best.safetensors")
+    options = PHYDNN | {"seed": 7, "epochs": 2, "distillation": 1.0, "precision": "float32"}
+    runs = {}
+    for name, teachers in (("alone", ""), ("one", teacher), ("two", f"{teacher}, {teacher}")):
+        config = train.make_config(train.BackboneConfig, options | {"teachers": teachers})
+        state = checkpoint.load(train.train_backbone(config, tmp_path / name))
+        assert all(key.startswith("network.") for key in state["model"])
+        runs[name] = state
+    history = runs["one"]["history"]
+    assert history[1]["distillation"] < history[0]["distillation"]
+    assert history[1]["cross-entropy"] == 0
+    assert "distillation" not in runs["alone"]["history"][0]
+    for key, value in runs["one"]["model"].items():
+        torch.testing.assert_close(runs["two"]["model"][key], value, rtol=1e-3, atol=1e-4)
+
+
+def test_an_adaptation_follows_more_teachers(tiny_run: Path, tmp_path: Path) -> None:
+    teacher = str(tiny_run / "backbone" / "best.safetensors")
+    options = {"epochs": 1, "frozen_epochs": 0, "precision": "float32"}
+    found = [
+        adapted(tiny_run, tmp_path / str(k), **options, teachers=teachers)["model"]
+        for k, teachers in enumerate(("", teacher))
+    ]
+    # The network itself once more answers as itself.
+    for key, value in found[0].items():
+        torch.testing.assert_close(found[1][key], value, rtol=1e-3, atol=1e-4)
+    with pytest.raises(InputError, match="nix"):
+        adapted(tiny_run, tmp_path / "nix", **options, teachers=str(tmp_path / "nix"))
 
 
 def test_frozen_head_stays_and_serves_the_teacher(tiny_run: Path, tmp_path: Path) -> None:

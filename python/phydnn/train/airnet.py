@@ -8,30 +8,32 @@ import copy
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn import functional
 
 from phydnn import airnet, checkpoint, protection, pruning
 from phydnn.errors import InputError
 from phydnn.results import write_json
-from phydnn.train.backbone import load_backbone
-from phydnn.train.config import FitConfig, make_config
+from phydnn.train.backbone import load_backbone, load_teachers
+from phydnn.train.config import FollowConfig, make_config
+from phydnn.train.distillation import losses, soften
 from phydnn.train.engine import Task, decay_groups, fit, load_splits
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class AirnetConfig(FitConfig):
+class AirnetConfig(FollowConfig):
     """Training of a network whose weights cross the air as analog symbols.
 
     Attributes:
         weights: the unpruned network's checkpoint, which is start and teacher; empty for the
             run's own.
+        start: an AirNet's checkpoint, made of the same unpruned network, that both networks start
+            from instead: from what it is at the low end.
         bandwidth: channel uses b of one delivery; a use carries two real symbols.
         expansion: real symbols a weight, by the spiral or repetition: the network is pruned
             until all weights times this are at most 2 b, and the noise is as if repeated.
@@ -49,11 +51,10 @@ class AirnetConfig(FitConfig):
             each its own, at the same mean, after that sensitivity of the unpruned network; the
             name of a JSON file gives each layer's noise power over N0, for retraining with
             unequal error protection of any kind.
-        distillation: the share of the loss that follows the unpruned network's logits, softened
-            by ``softness`` (t), for ``distilled`` of the images.
     """
 
     weights: str = ""
+    start: str = ""
     bandwidth: int = 1_200_000
     expansion: int = 1
     prune: str = "joint"
@@ -66,7 +67,6 @@ class AirnetConfig(FitConfig):
     boundaries: bool = True
     sandwich: bool = True
     power: str = "loss"
-    distillation: float = 0.9
     softness: float = 2.0
     distilled: float = 0.5
 
@@ -87,7 +87,7 @@ class AirnetTask(Task):
     def __init__(
         self,
         network: nn.Module,
-        teacher: nn.Module,
+        teachers: Sequence[nn.Module],
         image: Tensor,
         config: AirnetConfig,
         sensitivity: Mapping[str, float] | None = None,
@@ -95,8 +95,7 @@ class AirnetTask(Task):
         super().__init__()
         self.low = network
         self.high = copy.deepcopy(network) if config.boundaries else network
-        # A tuple's modules are not in checkpoints.
-        self._teacher = (teacher.eval().requires_grad_(False),)
+        self.teachers = tuple(teacher.eval().requires_grad_(False) for teacher in teachers)
         self._image, self._config = image, config
         self._sensitivity = sensitivity
         self._noise: dict[str, float] = {}
@@ -111,7 +110,8 @@ class AirnetTask(Task):
             if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
                 module.momentum = 0.0  # Not to average over draws of the noise; see logits().
         if config.compile:
-            teacher.compile()
+            for teacher in self.teachers:
+                teacher.compile()
 
     def groups(self) -> list[dict[str, Any]]:
         both = [self.low, *([self.high] if self._config.boundaries else [])]
@@ -174,18 +174,11 @@ class AirnetTask(Task):
     def forward(self, x: Tensor, y: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         config = self._config
         logits = self._run(self._delivered(self._draw(generator), generator), x).float()
-        hard = functional.cross_entropy(logits, y)
-        if not config.distillation:
-            return {"cross-entropy": hard}
-        taught = max(1, round(config.distilled * len(x)))
-        with torch.no_grad():
-            target = functional.softmax(self._teacher[0](x[:taught]).float() / config.softness, 1)
-        student = functional.log_softmax(logits[:taught] / config.softness, 1)
-        soft = functional.kl_div(student, target, reduction="batchmean") * config.softness**2
-        return {
-            "cross-entropy": (1 - config.distillation) * hard,
-            "distillation": config.distillation * soft,
-        }
+        taught = None
+        if count := config.taught(len(x)):
+            with torch.no_grad():
+                taught = soften([one(x[:count]) for one in self.teachers], config.softness)
+        return losses(logits, y, taught, config.distillation, config.softness)
 
     def logits(self, x: Tensor, generator: torch.Generator) -> Tensor:
         # Normalised by the batch, since no average fits every draw of the noise: what a client
@@ -249,6 +242,8 @@ def train_airnet(config: AirnetConfig, weights: Path, out: Path) -> Path:
     image = torch.from_numpy(train.x[:1])
     torch.manual_seed(config.seed)
     pruning.check_weights(network)
+    if config.start:
+        network = load_airnet(Path(config.start), network)[0]
     if config.prune == "none" and pruning.count(network) > config.budget:
         raise InputError(
             f"{pruning.count(network)} weights do not fit {config.bandwidth} channel uses with an "
@@ -264,7 +259,8 @@ def train_airnet(config: AirnetConfig, weights: Path, out: Path) -> Path:
             found = protection.sensitivities(teacher, train, config.power, seed=config.seed)
             write_json(kept, found)
         sensitivity = read_noise(kept, network)
-    task = AirnetTask(network, teacher, image, config, sensitivity)
+    teachers = [teacher, *load_teachers(config.teachers, train)]
+    task = AirnetTask(network, teachers, image, config, sensitivity)
     if task.first_candidate >= config.epochs:
         raise InputError(
             f"pruning takes {task.first_candidate + 1} steps of {config.prune_share:g}, an epoch "
@@ -283,8 +279,6 @@ def _check(config: AirnetConfig) -> None:
         raise InputError(f"prune_share is {config.prune_share:g} but must be above 0, at most 0.4")
     if config.snr_low > config.snr_high:
         raise InputError(f"snr_low {config.snr_low:g} is above snr_high {config.snr_high:g}")
-    if not 0 <= config.distilled <= 1 or not 0 <= config.distillation <= 1:
-        raise InputError("distillation and distilled are shares from 0 to 1")
 
 
 def load_airnet(path: Path, backbone: nn.Module) -> tuple[nn.Module, nn.Module, AirnetConfig]:

@@ -12,36 +12,49 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from phydnn import checkpoint, datasets, evaluate, networks
+from phydnn.datasets import Images
 from phydnn.errors import InputError
 from phydnn.networks import pixel_statistics
 from phydnn.results import provenance
 from phydnn.train.config import BackboneConfig
+from phydnn.train.distillation import losses, soften
 from phydnn.train.engine import Task, decay_groups, fit, load_splits
 
 logger = logging.getLogger(__name__)
 
 
 class BackboneTask(Task):
-    """Cross-entropy training of an uncompressed network."""
+    """Training of an uncompressed network, by its labels and what teachers answer."""
 
-    def __init__(self, network: nn.Module, config: BackboneConfig) -> None:
+    def __init__(
+        self, network: nn.Module, config: BackboneConfig, teachers: Sequence[nn.Module] = ()
+    ) -> None:
         super().__init__()
         self.network = network
-        self._smoothing = config.label_smoothing
+        self.teachers = tuple(teacher.eval().requires_grad_(False) for teacher in teachers)
+        self._config = config
         if config.compile:
-            network.compile()
+            for part in (network, *teachers):
+                part.compile()
 
     def groups(self) -> list[dict[str, Any]]:
         return decay_groups(self.network)
 
     def forward(self, x: Tensor, y: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        logits = self.network(x).float()
-        return {
-            "cross-entropy": functional.cross_entropy(logits, y, label_smoothing=self._smoothing)
-        }
+        config, taught = self._config, None
+        if self.teachers and (count := config.taught(len(x))):
+            with torch.no_grad():
+                taught = soften([one(x[:count]) for one in self.teachers], config.softness)
+        return losses(
+            self.network(x).float(),
+            y,
+            taught,
+            config.distillation,
+            config.softness,
+            config.label_smoothing,
+        )
 
     def logits(self, x: Tensor, generator: torch.Generator) -> Tensor:
         logits: Tensor = self.network(x).float()
@@ -56,7 +69,8 @@ def train_backbone(config: BackboneConfig, out: Path) -> Path:
     networks.check_logits(network.eval(), torch.from_numpy(train.x[:2]), len(train.classes))
     if config.start and not (out / "last.safetensors").is_file():
         grow(load_backbone(Path(config.start)), network)
-    return fit(BackboneTask(network, config), config, train, val, out)
+    teachers = load_teachers(config.teachers, train)
+    return fit(BackboneTask(network, config, teachers), config, train, val, out)
 
 
 def import_backbone(
@@ -172,3 +186,19 @@ def load_backbone(path: Path) -> nn.Module:
         return networks.from_checkpoint(state)
     except (KeyError, InputError) as error:
         raise InputError(f"{path} is no backbone's checkpoint: {error}") from error
+
+
+def load_teachers(paths: str, train: Images) -> list[nn.Module]:
+    """The networks of checkpoints, in evaluation mode.
+
+    Args:
+        paths: as :attr:`phydnn.train.config.FollowConfig.teachers`.
+        train: the images that the teachers must take, and whose classes they must answer with.
+
+    Raises:
+        InputError: no checkpoint, or a network of other images or classes.
+    """
+    teachers = [load_backbone(Path(path.strip())) for path in paths.split(",") if path.strip()]
+    for teacher in teachers:
+        networks.check_logits(teacher, torch.from_numpy(train.x[:2]), len(train.classes))
+    return teachers

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from phydnn.errors import InputError
 from phydnn.results import provenance
 from phydnn.train.backbone import load_backbone
 from phydnn.train.config import FitConfig, PhydnnConfig, make_config
+from phydnn.train.distillation import losses, soften
 from phydnn.train.engine import Task, decay_groups, fit, load_splits
 from phydnn.train.phydnn import PhydnnTask, make_phydnn
 
@@ -52,8 +54,8 @@ class _BottlefitTask(Task):
     def __init__(self, student: BottleFit, teacher: networks.ResNet, config: BottlefitConfig):
         super().__init__()
         self.student = student
-        # In a tuple, so that checkpoints do not hold the teacher as well.
-        self._teacher = (teacher.eval().requires_grad_(False),)
+        self.teachers = (teacher.eval().requires_grad_(False),)
+        self._stages = functools.partial(stages, teacher)
         self._config = config
         if config.compile:
             for part in (student.encoder, student.edge):
@@ -62,12 +64,6 @@ class _BottlefitTask(Task):
     def logits(self, x: Tensor, generator: torch.Generator) -> Tensor:
         logits: Tensor = self.student(x).float()
         return logits
-
-    def _apply(self, fn: Any, recurse: bool = True) -> _BottlefitTask:
-        # Follows the task to its device and memory format.
-        self._teacher[0]._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        return self
 
 
 class MatchingTask(_BottlefitTask):
@@ -87,7 +83,7 @@ class MatchingTask(_BottlefitTask):
 
     def forward(self, x: Tensor, y: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         with torch.no_grad():
-            wanted = stages(self._teacher[0], x)[:2]
+            wanted = self._stages(x)[:2]
         given = self.student.edge.stages(self.student.encoder(x))[:2]
         return {
             name: functional.mse_loss(mine.float(), theirs.float()) / theirs.float().var()
@@ -110,19 +106,10 @@ class FinetuneTask(_BottlefitTask):
     def forward(self, x: Tensor, y: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         config = self._config
         with torch.no_grad():
-            wanted = stages(self._teacher[0], x)[2].float() / config.softness
+            wanted = soften([self._stages(x)[2]], config.softness)
             sent = self.student.encoder(x)
         logits = self.student.edge(sent).float()
-        followed = functional.kl_div(
-            functional.log_softmax(logits / config.softness, 1),
-            functional.log_softmax(wanted, 1),
-            reduction="batchmean",
-            log_target=True,
-        )
-        return {
-            "cross-entropy": config.labels * functional.cross_entropy(logits, y),
-            "distillation": (1 - config.labels) * config.softness**2 * followed,
-        }
+        return losses(logits, y, wanted, 1 - config.labels, config.softness)
 
 
 def train_bottlefit(config: BottlefitConfig, weights: Path, out: Path) -> Path:

@@ -97,8 +97,30 @@ RESUMABLE_KEYS = frozenset({"data", "weights", "compile", "threads", "precision"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class BackboneConfig(FitConfig):
-    """Training of an uncompressed network.
+class FollowConfig(FitConfig):
+    """Training that follows what other networks answer, besides the labels.
+
+    Attributes:
+        distillation: the share of the loss that follows the uncompressed network's logits
+            softened by ``softness`` instead of the class, for ``distilled`` of the images; the
+            others follow the class alone.
+        teachers: checkpoints of more networks to follow, a comma between; the mean of all their
+            probabilities counts.
+    """
+
+    distillation: float = 0.9
+    softness: float = 4.0
+    distilled: float = 1.0
+    teachers: str = ""
+
+    def taught(self, images: int) -> int:
+        """How many images of a batch follow the other networks: its first."""
+        return round(self.distilled * images) if self.distillation else 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BackboneConfig(FollowConfig):
+    """Training of an uncompressed network, which follows others only where ``teachers`` names them.
 
     Attributes:
         model: as :func:`phydnn.networks.build` takes it.
@@ -113,7 +135,7 @@ class BackboneConfig(FitConfig):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PhydnnConfig(FitConfig):
+class PhydnnConfig(FollowConfig):
     """Adaptation of a trained network to the physical layer.
 
     Attributes:
@@ -141,8 +163,6 @@ class PhydnnConfig(FitConfig):
         beta: the rate term's weight at the end; it climbs linearly from a tenth of that.
         entropy_gradient: false cuts the rate term's gradient, as the authors' public code does.
         binding: the binding term's weight.
-        distillation: the share of the loss that follows the uncompressed network's logits
-            softened by ``softness`` instead of the class, for ``distilled`` of the images.
         frozen_epochs: how long only the dictionary and the bottleneck learn.
         frozen_head: leaves the head as it is, which the device may have already: a step then takes
             about as long as one of the uncompressed network, whose head serves both.
@@ -177,9 +197,6 @@ class PhydnnConfig(FitConfig):
     beta: float = 0.0
     entropy_gradient: bool = True
     binding: float = 0.25
-    distillation: float = 0.9
-    softness: float = 4.0
-    distilled: float = 1.0
     frozen_epochs: int = 1
     frozen_head: bool = False
     backbone_scale: float = 1.0
@@ -259,6 +276,11 @@ def make_config(kind: type[Config], values: dict[str, Any]) -> Config:
     for name in ("epochs", "batch"):
         if getattr(config, name) < 1:
             raise InputError(f"the setting {name} is {getattr(config, name)} but must be 1 or more")
+    if isinstance(config, FollowConfig):
+        if not 0 <= config.distilled <= 1 or not 0 <= config.distillation <= 1:
+            raise InputError("distillation and distilled are shares from 0 to 1")
+        if config.softness <= 0:
+            raise InputError(f"softness is {config.softness:g} but must be above 0")
     if isinstance(config, PhydnnConfig):
         _check_dictionary(config)
     return config
@@ -277,5 +299,3 @@ def _check_dictionary(config: PhydnnConfig) -> None:
         raise InputError(f"spread is {config.spread:g} but must be from 1 to 8")
     if config.snr_low > config.snr_high:
         raise InputError(f"snr_low {config.snr_low:g} is above snr_high {config.snr_high:g}")
-    if not 0 <= config.distilled <= 1 or not 0 <= config.distillation <= 1:
-        raise InputError("distillation and distilled are shares from 0 to 1")

@@ -46,9 +46,12 @@ class BaseTask(ABC, nn.Module):
 
     Attributes:
         first_candidate: the first epoch, from 0, that may be chosen as the best.
+        teachers: networks that the task looks at and never changes: they follow it to its device
+            and memory format, and are not in checkpoints. Set before any training.
     """
 
     first_candidate = 0
+    teachers: tuple[nn.Module, ...] = ()
 
     @abstractmethod
     def optimizer(self, config: FitConfig) -> torch.optim.Optimizer:
@@ -82,6 +85,12 @@ class BaseTask(ABC, nn.Module):
     def end_epoch(self, epoch: int, out: Path) -> dict[str, Any]:
         """Called after each epoch on the process that writes: what else the history should keep."""
         return {}
+
+    def _apply(self, fn: Any, recurse: bool = True) -> BaseTask:
+        for teacher in self.teachers:
+            teacher._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
 
 
 class Task(BaseTask):
@@ -385,9 +394,12 @@ def _draw(folder: Path, entry: dict[str, Any], epoch: int) -> None:
 
 def check_same_settings(stored: dict[str, Any], config: FitConfig, path: Path) -> None:
     """Refuses to go on with a run whose settings differ in more than RESUMABLE_KEYS."""
-    for name, value in dataclasses.asdict(config).items():
-        if name not in RESUMABLE_KEYS and stored.get(name) != value:
+    for field in dataclasses.fields(config):
+        name, value = field.name, getattr(config, field.name)
+        # A checkpoint from before there was a setting was trained as its default is.
+        was = stored.get(name, field.default)
+        if name not in RESUMABLE_KEYS and was != value:
             raise InputError(
-                f"{path} was trained with {name}={stored.get(name)}, not {value}: "
+                f"{path} was trained with {name}={was}, not {value}: "
                 "keep the setting or give another --out"
             )

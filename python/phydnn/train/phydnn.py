@@ -7,6 +7,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from phydnn import channel, checkpoint, constellation, networks
 from phydnn.bottleneck import Bottleneck
 from phydnn.embedding import Embedding, PhyDNN, kmeans, to_slices
 from phydnn.errors import InputError
-from phydnn.train.backbone import load_backbone
+from phydnn.train.backbone import load_backbone, load_teachers
 from phydnn.train.config import PhydnnConfig, make_config
+from phydnn.train.distillation import losses, soften
 from phydnn.train.engine import Task, decay_groups, fit, load_splits
 
 logger = logging.getLogger(__name__)
@@ -36,12 +37,15 @@ class PhydnnTask(Task):
     usage: Tensor
 
     def __init__(
-        self, phydnn: PhyDNN, teacher: tuple[nn.Module, nn.Module], config: PhydnnConfig
+        self,
+        phydnn: PhyDNN,
+        teacher: tuple[nn.Module, nn.Module],
+        config: PhydnnConfig,
+        others: Sequence[nn.Module] = (),
     ) -> None:
         super().__init__()
         self.phydnn = phydnn
-        # A tuple's modules are not in checkpoints.
-        self._teacher = tuple(part.eval().requires_grad_(False) for part in teacher)
+        self.teachers = tuple(part.eval().requires_grad_(False) for part in (*teacher, *others))
         self._config = config
         self._fading = channel.named(config.channel)
         self._beta = 0.0
@@ -50,7 +54,7 @@ class PhydnnTask(Task):
         sizes = [self._size(epoch) for epoch in range(config.epochs)]
         self.first_candidate = sizes.index(sizes[-1])
         if config.compile:
-            for part in (phydnn.head, phydnn.tail, *teacher):
+            for part in (phydnn.head, phydnn.tail, *self.teachers):
                 part.compile()
 
     def groups(self) -> list[dict[str, Any]]:
@@ -136,33 +140,20 @@ class PhydnnTask(Task):
         received, binding, usage = self.phydnn.embedding(slices, n0, self._fading, generator)
         self.usage += usage
         logits = self.phydnn.classify(received)
-        draws = len(logits) // len(x)
-        loss = functional.cross_entropy(logits, y.repeat(draws))
-        losses = {
-            "cross-entropy": (1 - config.distillation) * loss,
-            "binding": config.binding * binding,
+        taught = None
+        if count := config.taught(len(x)):
+            head, tail, *others = self.teachers
+            with torch.no_grad():
+                own = latent[:count] if config.frozen_head else head(x[:count])
+                answers = [tail(own), *(other(x[:count]) for other in others)]
+                taught = soften(answers, config.softness)
+        terms = losses(logits, y, taught, config.distillation, config.softness) | {
+            "binding": config.binding * binding
         }
         if self._beta:
             rate = self._beta * self.phydnn.embedding.rate(slices)
-            losses["rate"] = rate if config.entropy_gradient else rate.detach()
-        followed = round(config.distilled * len(x))
-        if config.distillation and followed:
-            head, tail = self._teacher
-            with torch.no_grad():
-                own = latent[:followed] if config.frozen_head else head(x[:followed])
-                target = tail(own).float() / config.softness
-            answers = logits.unflatten(0, (draws, len(x)))[:, :followed] / config.softness
-            losses["distillation"] = (
-                config.distillation
-                * config.softness**2
-                * functional.kl_div(
-                    functional.log_softmax(answers.flatten(0, 1), 1),
-                    functional.log_softmax(target, 1).repeat(draws, 1),
-                    reduction="batchmean",
-                    log_target=True,
-                )
-            )
-        return losses
+            terms["rate"] = rate if config.entropy_gradient else rate.detach()
+        return terms
 
     def logits(self, x: Tensor, generator: torch.Generator) -> Tensor:
         n0 = self._draw_n0(len(x), generator, x.device)
@@ -174,13 +165,6 @@ class PhydnnTask(Task):
         _fit_dictionary(self.phydnn.embedding, len(state["usage"]))
         self.usage = self.usage[: len(state["usage"])]
         return super().load_state_dict(state, strict, assign)
-
-    def _apply(self, fn: Any, recurse: bool = True) -> PhydnnTask:
-        # Follows the task to its device and memory format.
-        for part in self._teacher:
-            part._apply(fn, recurse)
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        return self
 
 
 def _fit_dictionary(embedding: Embedding, size: int) -> None:
@@ -208,7 +192,8 @@ def train_phydnn(config: PhydnnConfig, weights: Path, out: Path) -> Path:
         order = np.random.RandomState(config.seed).permutation(len(train))[:STARTING_IMAGES]
         start_dictionary(phydnn, train.x[order], config)
     parts = networks.split(teacher, config.split, torch.from_numpy(train.x[:1]))
-    return fit(PhydnnTask(phydnn, parts, config), config, train, val, out)
+    others = load_teachers(config.teachers, train)
+    return fit(PhydnnTask(phydnn, parts, config, others), config, train, val, out)
 
 
 def _start_from(
