@@ -525,6 +525,11 @@ def test_both_ends_start_from_another_runs_network(backbone: Path, tmp_path: Pat
     for network in (low, high):
         for name, weight in pruning.weights(load_airnet(start, unpruned)[0]).items():
             torch.testing.assert_close(pruning.weights(network)[name], weight)
+    config = settings_of(epochs=1, start=str(start), keep_high=True, lr=0.01, power="uniform")
+    low, high, _ = load_airnet(train_airnet(config, backbone, tmp_path / "kept"), unpruned)
+    for name, weight in pruning.weights(load_airnet(start, unpruned)[0]).items():
+        assert torch.equal(pruning.weights(high)[name], weight), name
+        assert not torch.equal(pruning.weights(low)[name], weight), name
     with pytest.raises(InputError, match="is no AirNet's checkpoint"):
         train_airnet(settings_of(start=str(backbone)), backbone, tmp_path / "no")
 
@@ -537,6 +542,7 @@ def test_both_ends_start_from_another_runs_network(backbone: Path, tmp_path: Pat
         ({"prune": "none"}, r"\d+ weights do not fit 20000 channel uses .* set prune to joint"),
         ({"epochs": 1, "prune_share": 0.02}, r"pruning takes \d+ steps of 0.02, an epoch each"),
         ({"prune_share": 0.9}, "prune_share is 0.9 but"),
+        ({"keep_high": True}, "keep_high keeps what start names"),
         ({"snr_low": 20.0}, "snr_low 20 is above snr_high 15"),
         ({"power": "nothing.json"}, "nothing.json holds no number for each layer"),
     ],

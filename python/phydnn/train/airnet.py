@@ -45,6 +45,8 @@ class AirnetConfig(FollowConfig):
             effective Es/N0 about its mean; what falls below ``outage_db`` counts as that.
         snr_low, snr_high: Es/N0 in dB that the network, or the two of ``boundaries``, serve.
         boundaries: trains two networks, one for each end, and their interpolations between.
+        keep_high: leaves the high end as ``start`` was: the low end alone learns, at its Es/N0 and
+            at those between. For a start that was trained at the high end.
         sandwich: steps take the low end, the high end and a value drawn between in turn; without
             it every step draws one.
         power: "uniform" gives all layers the same power; "loss", "eigenvalue" or "trace" gives
@@ -65,6 +67,7 @@ class AirnetConfig(FollowConfig):
     snr_low: float = 0.0
     snr_high: float = 15.0
     boundaries: bool = True
+    keep_high: bool = False
     sandwich: bool = True
     power: str = "loss"
     softness: float = 2.0
@@ -133,7 +136,7 @@ class AirnetTask(Task):
             pruning.reshape(self.high, self.low.state_dict())
             self.high.load_state_dict(self.low.state_dict())
         if config.boundaries:
-            self.high.requires_grad_(fits)
+            self.high.requires_grad_(fits and not config.keep_high)
         if self._sensitivity is not None:
             self._noise = noise_of(self.low, self._sensitivity)
         self._ready = fits
@@ -149,8 +152,10 @@ class AirnetTask(Task):
         config = self._config
         share = float(torch.rand((), generator=generator))
         if config.sandwich:
-            self._turn = (self._turn + 1) % 3
-            share = (0.0, 1.0, share)[self._turn]
+            # At a high end that is kept there is nothing to learn, but what to look at.
+            turns = (0.0, share) if self.training and config.keep_high else (0.0, 1.0, share)
+            self._turn = (self._turn + 1) % len(turns)
+            share = turns[self._turn]
         return config.snr_low + share * (config.snr_high - config.snr_low)
 
     def _delivered(self, snr_db: float, generator: torch.Generator) -> dict[str, Tensor]:
@@ -277,6 +282,8 @@ def _check(config: AirnetConfig) -> None:
         )
     if not 0 < config.prune_share <= 0.4:
         raise InputError(f"prune_share is {config.prune_share:g} but must be above 0, at most 0.4")
+    if config.keep_high and not (config.start and config.boundaries):
+        raise InputError("keep_high keeps what start names, as one of two boundaries: give start")
     if config.snr_low > config.snr_high:
         raise InputError(f"snr_low {config.snr_low:g} is above snr_high {config.snr_high:g}")
 
