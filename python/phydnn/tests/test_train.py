@@ -27,6 +27,7 @@ from phydnn.evaluate import sweep
 from phydnn.export import export
 from phydnn.train.csi import CsiConfig
 from phydnn.train.distillation import losses, soften
+from phydnn.train.engine import blend
 from phydnn.train.phydnn import PhydnnTask, make_phydnn, start_dictionary
 
 
@@ -244,6 +245,7 @@ def test_config_errors(tmp_path: Path) -> None:
         (["mode=x"], "mode is 'x' but must be corrected or as-published"),
         (["snr_low=30"], "snr_low 30 is above snr_high"),
         (["distilled=2"], "are shares from 0 to 1"),
+        (["mixup=0.6"], "mixup is 0.6 but must be from 0 to 0.5"),
         (["softness=0"], "softness is 0 but must be above 0"),
         (["quantizer=fsq", "final_size=4"], "a grid that cannot shrink"),
     ):
@@ -521,6 +523,24 @@ def test_softened_answers_and_what_following_them_costs() -> None:
     torch.testing.assert_close(alone["cross-entropy"], expected)
     itself = losses(given[0], labels[:2], soften([given[0]], 2.0), 1.0, 2.0)
     assert abs(itself["distillation"].item()) < 1e-6
+
+
+def test_blended_images_hold_up_to_half_of_their_neighbour(tiny_run: Path, tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randint(0, 256, (64, 3, 8, 8), generator=generator, dtype=torch.uint8)
+    x = x.contiguous(memory_format=torch.channels_last)
+    mixed = blend(x, 0.5, generator)
+    assert mixed.dtype == torch.uint8 and mixed.is_contiguous(memory_format=torch.channels_last)
+    other = np.roll(x.numpy(), 1, 0).astype(float) - x.numpy()
+    change = mixed.numpy() - x.numpy().astype(float)
+    share = (change * other).sum((1, 2, 3)) / (other**2).sum((1, 2, 3))
+    assert 0 <= share.min() < 0.05 and 0.45 < share.max() < 0.501
+    np.testing.assert_allclose(change, share[:, None, None, None] * other, atol=0.6)
+    plain, blended = (
+        adapted(tiny_run, tmp_path / str(mixup), epochs=1, mixup=mixup)["history"][0]
+        for mixup in (0.0, 0.5)
+    )
+    assert plain["distillation"] != blended["distillation"]
 
 
 def test_a_backbone_follows_its_teachers(tiny_run: Path, tmp_path: Path) -> None:

@@ -106,12 +106,16 @@ class FollowConfig(FitConfig):
             others follow the class alone.
         teachers: checkpoints of more networks to follow, a comma between; the mean of all their
             probabilities counts.
+        mixup: up to how much of another image of the batch is blended into each, from 0 to 0.5,
+            drawn uniformly. What the other networks make of a blend is what is to be learnt of it
+            (Beyer et al. 2022); its class is that of the larger part.
     """
 
     distillation: float = 0.9
     softness: float = 4.0
     distilled: float = 1.0
     teachers: str = ""
+    mixup: float = 0.0
 
     def taught(self, images: int) -> int:
         """How many images of a batch follow the other networks: its first."""
@@ -279,6 +283,8 @@ def make_config(kind: type[Config], values: dict[str, Any]) -> Config:
     if isinstance(config, FollowConfig):
         if not 0 <= config.distilled <= 1 or not 0 <= config.distillation <= 1:
             raise InputError("distillation and distilled are shares from 0 to 1")
+        if not 0 <= config.mixup <= 0.5:
+            raise InputError(f"mixup is {config.mixup:g} but must be from 0 to 0.5")
         if config.softness <= 0:
             raise InputError(f"softness is {config.softness:g} but must be above 0")
     if isinstance(config, PhydnnConfig):

@@ -34,7 +34,7 @@ from phydnn import checkpoint, datasets
 from phydnn.datasets import Images
 from phydnn.errors import InputError, RunError
 from phydnn.results import provenance
-from phydnn.train.config import RESUMABLE_KEYS, FitConfig
+from phydnn.train.config import RESUMABLE_KEYS, FitConfig, FollowConfig
 
 logger = logging.getLogger(__name__)
 
@@ -183,10 +183,18 @@ def batches(
     """One epoch's shuffled, augmented batches of equal size; what is left over sits it out."""
     assert images.y is not None
     x, y = torch.from_numpy(images.x), torch.from_numpy(images.y)
+    mixup = config.mixup if isinstance(config, FollowConfig) else 0.0
     order = torch.randperm(len(x), generator=generator)
     for index in order.split(config.batch):
         if len(index) == config.batch or len(order) < config.batch:
-            yield augment(x[index], config.crop, config.flip, generator, side), y[index]
+            shown = augment(x[index], config.crop, config.flip, generator, side)
+            yield blend(shown, mixup, generator) if mixup else shown, y[index]
+
+
+def blend(x: Tensor, most: float, generator: torch.Generator) -> Tensor:
+    """Blends up to the share ``most`` of another image into each of uint8 [B,C,H,W]."""
+    share = most * torch.rand(len(x), 1, 1, 1, generator=generator)
+    return torch.lerp(x.float(), x.roll(1, 0).float(), share).round().to(torch.uint8)
 
 
 def validate(task: Task, images: Images, device: torch.device, seed: int) -> tuple[float, float]:
