@@ -51,6 +51,7 @@ def measure(point: Point, folder: Path) -> list[Row]:
 
 def draw(figure: Figure, rows: list[Row]) -> None:
     axis = figure.subplots()
+    rows = sorted(rows, key=lambda row: (row.get("params", 0), -row["channel_uses"]))
     lines = plots.group(rows, "bundle")
     models = list(plots.group(rows, "model"))
     for (_, line), marker in zip(lines.items(), plots.MARKERS, strict=False):
