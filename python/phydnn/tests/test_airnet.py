@@ -515,6 +515,16 @@ def test_a_single_network_without_noise_or_teacher(backbone: Path, tmp_path: Pat
     assert not (tmp_path / "sensitivity.json").exists()
 
 
+def test_teachers_go_where_the_task_goes_and_stay_out_of_checkpoints(backbone: Path) -> None:
+    network, *teachers = (train.load_backbone(backbone) for _ in range(3))
+    task = AirnetTask(network, teachers, pixels(1), settings_of(prune="none", power="uniform"))
+    task.double()
+    for teacher in teachers:
+        assert not teacher.training
+        assert all(p.dtype == torch.double and not p.requires_grad for p in teacher.parameters())
+    assert {name.partition(".")[0] for name in task.state_dict()} == {"low", "high"}
+
+
 def test_both_ends_start_from_another_runs_network(backbone: Path, tmp_path: Path) -> None:
     unpruned = train.load_backbone(backbone)
     alone = settings_of(epochs=1, boundaries=False, prune="separate", snr_low=15, power="uniform")

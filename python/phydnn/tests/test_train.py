@@ -246,6 +246,7 @@ def test_config_errors(tmp_path: Path) -> None:
         (["snr_low=30"], "snr_low 30 is above snr_high"),
         (["distilled=2"], "are shares from 0 to 1"),
         (["mixup=0.6"], "mixup is 0.6 but must be from 0 to 0.5"),
+        (["teachers=a", "distillation=0"], "teachers are named but distillation"),
         (["softness=0"], "softness is 0 but must be above 0"),
         (["quantizer=fsq", "final_size=4"], "a grid that cannot shrink"),
     ):
@@ -558,6 +559,17 @@ def test_a_backbone_follows_its_teachers(tiny_run: Path, tmp_path: Path) -> None
     assert "distillation" not in runs["alone"]["history"][0]
     for key, value in runs["one"]["model"].items():
         torch.testing.assert_close(runs["two"]["model"][key], value, rtol=1e-3, atol=1e-4)
+
+
+def test_a_run_from_before_there_was_a_setting_goes_on(tiny_run: Path, tmp_path: Path) -> None:
+    adapted(tiny_run, tmp_path, epochs=1)
+    last = tmp_path / "last.safetensors"
+    state = checkpoint.load(last)
+    del state["config"]["mixup"]
+    checkpoint.save(last, state)
+    with pytest.raises(InputError, match=r"trained with mixup=0\.0, not 0\.5"):
+        adapted(tiny_run, tmp_path, epochs=2, mixup=0.5)
+    assert len(adapted(tiny_run, tmp_path, epochs=2)["history"]) == 2
 
 
 def test_an_adaptation_follows_more_teachers(tiny_run: Path, tmp_path: Path) -> None:

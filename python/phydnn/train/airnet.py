@@ -21,7 +21,7 @@ from phydnn.errors import InputError
 from phydnn.results import write_json
 from phydnn.train.backbone import load_backbone, load_teachers
 from phydnn.train.config import FollowConfig, make_config
-from phydnn.train.distillation import losses, soften
+from phydnn.train.distillation import losses, teach
 from phydnn.train.engine import Task, decay_groups, fit, load_splits
 
 
@@ -98,7 +98,7 @@ class AirnetTask(Task):
         super().__init__()
         self.low = network
         self.high = copy.deepcopy(network) if config.boundaries else network
-        self.teachers = tuple(teacher.eval().requires_grad_(False) for teacher in teachers)
+        self.look_at(*teachers)
         self._image, self._config = image, config
         self._sensitivity = sensitivity
         self._noise: dict[str, float] = {}
@@ -179,10 +179,7 @@ class AirnetTask(Task):
     def forward(self, x: Tensor, y: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         config = self._config
         logits = self._run(self._delivered(self._draw(generator), generator), x).float()
-        taught = None
-        if count := config.taught(len(x)):
-            with torch.no_grad():
-                taught = soften([one(x[:count]) for one in self.teachers], config.softness)
+        taught = teach(self.teachers, x[: config.taught(len(x))], config.softness)
         return losses(logits, y, taught, config.distillation, config.softness)
 
     def logits(self, x: Tensor, generator: torch.Generator) -> Tensor:

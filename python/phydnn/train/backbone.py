@@ -19,7 +19,7 @@ from phydnn.errors import InputError
 from phydnn.networks import pixel_statistics
 from phydnn.results import provenance
 from phydnn.train.config import BackboneConfig
-from phydnn.train.distillation import losses, soften
+from phydnn.train.distillation import losses, teach
 from phydnn.train.engine import Task, decay_groups, fit, load_splits
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class BackboneTask(Task):
     ) -> None:
         super().__init__()
         self.network = network
-        self.teachers = tuple(teacher.eval().requires_grad_(False) for teacher in teachers)
+        self.look_at(*teachers)
         self._config = config
         if config.compile:
             for part in (network, *teachers):
@@ -43,10 +43,8 @@ class BackboneTask(Task):
         return decay_groups(self.network)
 
     def forward(self, x: Tensor, y: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        config, taught = self._config, None
-        if self.teachers and (count := config.taught(len(x))):
-            with torch.no_grad():
-                taught = soften([one(x[:count]) for one in self.teachers], config.softness)
+        config = self._config
+        taught = teach(self.teachers, x[: config.taught(len(x))], config.softness)
         return losses(
             self.network(x).float(),
             y,

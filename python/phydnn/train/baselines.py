@@ -54,7 +54,7 @@ class _BottlefitTask(Task):
     def __init__(self, student: BottleFit, teacher: networks.ResNet, config: BottlefitConfig):
         super().__init__()
         self.student = student
-        self.teachers = (teacher.eval().requires_grad_(False),)
+        self.look_at(teacher)
         self._stages = functools.partial(stages, teacher)
         self._config = config
         if config.compile:

@@ -287,6 +287,8 @@ def make_config(kind: type[Config], values: dict[str, Any]) -> Config:
             raise InputError(f"mixup is {config.mixup:g} but must be from 0 to 0.5")
         if config.softness <= 0:
             raise InputError(f"softness is {config.softness:g} but must be above 0")
+        if config.teachers and not config.taught(config.batch):
+            raise InputError("teachers are named but distillation or distilled is 0: raise it")
     if isinstance(config, PhydnnConfig):
         _check_dictionary(config)
     return config

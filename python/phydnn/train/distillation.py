@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 
@@ -16,6 +16,14 @@ def soften(logits: Sequence[Tensor], softness: float) -> Tensor:
     """Softened log-probabilities float32 [B,K] of several networks' logits: of their mean."""
     each = torch.stack([functional.log_softmax(one.float() / softness, 1) for one in logits])
     return each.logsumexp(0) - math.log(len(each))
+
+
+def teach(teachers: Sequence[nn.Module], x: Tensor, softness: float) -> Tensor | None:
+    """What :func:`soften` gives of networks for images uint8 [F,C,H,W]; None without either."""
+    if not teachers or not len(x):
+        return None
+    with torch.no_grad():
+        return soften([teacher(x) for teacher in teachers], softness)
 
 
 def losses(

@@ -47,7 +47,7 @@ class BaseTask(ABC, nn.Module):
     Attributes:
         first_candidate: the first epoch, from 0, that may be chosen as the best.
         teachers: networks that the task looks at and never changes: they follow it to its device
-            and memory format, and are not in checkpoints. Set before any training.
+            and memory format, and are not in checkpoints. See :meth:`look_at`.
     """
 
     first_candidate = 0
@@ -85,6 +85,11 @@ class BaseTask(ABC, nn.Module):
     def end_epoch(self, epoch: int, out: Path) -> dict[str, Any]:
         """Called after each epoch on the process that writes: what else the history should keep."""
         return {}
+
+    def look_at(self, *networks: nn.Module) -> None:
+        """Takes networks as teachers, in evaluation mode and frozen."""
+        # A tuple's modules are not in checkpoints.
+        self.teachers = tuple(network.eval().requires_grad_(False) for network in networks)
 
     def _apply(self, fn: Any, recurse: bool = True) -> BaseTask:
         for teacher in self.teachers:

@@ -45,7 +45,7 @@ class PhydnnTask(Task):
     ) -> None:
         super().__init__()
         self.phydnn = phydnn
-        self.teachers = tuple(part.eval().requires_grad_(False) for part in (*teacher, *others))
+        self.look_at(*teacher, *others)
         self._config = config
         self._fading = channel.named(config.channel)
         self._beta = 0.0
