@@ -12,7 +12,7 @@ from phydnn.experiments import Point, Row, Settings, airnet
 TITLE = "Fig. 6a: accuracy against channel uses"
 SOURCE = airnet.SOURCE.format("Fig. 6a: accuracy against the bandwidth b")
 VERSION = 1
-OPTIONS: dict[str, Any] = airnet.OPTIONS
+OPTIONS: dict[str, Any] = airnet.OPTIONS | {"epochs": 8, "limit": 24_000, "prune_share": 0.25}
 
 SNRS = (0.0, 5.0, 15.0)
 BANDWIDTHS = (150_000, 300_000, 600_000, 1_200_000, 1_800_000)
@@ -20,9 +20,14 @@ QUICK_BANDWIDTHS = (20_000, 40_000)
 
 
 def points(settings: Settings) -> list[Point]:
+    options = OPTIONS | settings.options
     bandwidths = QUICK_BANDWIDTHS if settings.quick else BANDWIDTHS
+    base: dict[str, Any] = {}
+    if not settings.quick:
+        base = {name: options[name] for name in ("epochs", "limit", "prune_share")}
+        base["small_share"] = 1.0
     return [
-        airnet.point(settings, f"{snr:g} dB", snr, airnet={"bandwidth": bandwidth})
+        airnet.point(settings, f"{snr:g} dB", snr, airnet=base | {"bandwidth": bandwidth})
         for bandwidth in bandwidths
         for snr in (SNRS[-1:] if settings.quick else SNRS)
     ]

@@ -2,6 +2,7 @@
 # Copyright 2026 the gr-phydnn authors
 """Experiments: each point once, the same numbers wherever it runs, one sentence where it fails."""
 
+import copy
 import functools
 import json
 import logging
@@ -20,12 +21,13 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from phydnn import datasets, experiments, parallel
+from phydnn import datasets, experiments, networks, parallel, pruning, train
 from phydnn.bundle import Bundle
 from phydnn.cli import main
 from phydnn.errors import InputError, RunError
 from phydnn.evaluate import sweep
 from phydnn.experiments import Settings, inference, report
+from phydnn.train.airnet import AirnetConfig
 
 EXPERIMENT = """
 import os, random, signal
@@ -396,6 +398,25 @@ def test_each_experiment_has_points_that_are_plain_and_different(name: str, tmp_
         assert len({experiments.key(experiment, point) for point in points}) == len(points)
         assert json.loads(json.dumps(points)) == points
         assert points or not settings_.quick
+
+
+@pytest.mark.parametrize("name", ["airnet_fig6a", "airnet_fig8a", "airnet_fig8b"])
+def test_short_trainings_are_not_all_pruning(name: str, tmp_path: Path) -> None:
+    experiment = experiments.load(name)
+    asked = Settings(data="cifar10:x", folder=tmp_path, options=experiment.options)
+    network = networks.build("vgg16@0.5", 10, [125.0] * 3, [60.0] * 3)
+    image = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
+    given = {json.dumps(point["airnet"] | {"data": "x"}) for point in experiment.points(asked)}
+    for values in given:
+        config = train.read_config(
+            AirnetConfig, "airnet", "airnet", inference.overrides(json.loads(values))
+        )
+        if config.prune == "joint":
+            small, steps = copy.deepcopy(network), 1
+            while not pruning.prune(small, image, config.budget, config.prune_share):
+                steps += 1
+            assert pruning.count(small) <= config.budget
+            assert config.epochs >= steps + 2, (config.bandwidth, steps)
 
 
 def test_training_points_share_their_backbone_and_go_on(
