@@ -41,9 +41,12 @@ def measure(point: Point, folder: Path) -> list[Row]:
 def draw(figure: Figure, rows: list[Row]) -> None:
     axis = figure.subplots()
     value, reach = plots.percent(rows)
-    axis.barh(range(len(rows)), value, xerr=reach, color=plots.COLOURS[0], height=0.6)
+    axis.errorbar(
+        value, range(len(rows)), xerr=reach, fmt="o", color=plots.COLOURS[0], elinewidth=1.5
+    )
     axis.set_yticks(range(len(rows)), [row["scheme"] for row in rows])
     axis.invert_yaxis()
     axis.axvline(100 * rows[0]["a0"], color=plots.GREY, ls=":", label="unpruned, noiseless")
     axis.set(xlabel=f"accuracy at {rows[0]['snr_db']:g} dB (%)", title=rows[0]["model"])
+    axis.margins(y=0.15)
     figure.legend(loc="outside lower center")
