@@ -28,7 +28,7 @@ COMMANDS = {
     "sound": "Measure a link's taps, and write them as a scenario.",
     "radio": "Find and calibrate radios, and compute a link's budget.",
     "bench": "Measure the waveform and the throughput: sync, waveform, kernels, link.",
-    "train": "Train a backbone or a PhyDNN.",
+    "train": "Train networks: backbones, and all that goes over the air.",
     "eval": "Simulate a bundle's accuracy over Es/N0 without GNU Radio.",
     "advise": "List where a network can be split, and what each point costs.",
     "airtime": "Say how long a payload over TCP and 802.11a takes, by a model and by ns-3.",
