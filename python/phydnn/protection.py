@@ -147,29 +147,35 @@ def _trace(
 
 
 def allocate_power(
-    sensitivity: Mapping[str, float], counts: Mapping[str, int], limit: float = 64.0
+    sensitivity: Mapping[str, float],
+    counts: Mapping[str, int],
+    limit: float = 64.0,
+    copies: Mapping[str, int] | None = None,
 ) -> dict[str, float]:
     """Power a layer for the least rise of the loss at the same mean power and bandwidth.
 
-    Noise of power N0 / g^2 on a layer of v weights raises the loss by h N0 / g^2; under a mean of
-    g^2 of 1 over all weights the sum is least for g^2 proportional to sqrt(h / v). This is not in
-    the papers.
+    Noise of power N0 / (c g^2) on a layer of v weights, each sent c times, raises the loss by
+    h N0 / (c g^2); under a mean of g^2 of 1 over all symbols the sum is least for g^2 proportional
+    to sqrt(h / v) / c. This is not in the papers.
 
     Args:
         sensitivity: h of each layer.
         counts: v, the weights of each layer.
         limit: the largest g^2.
+        copies: c of each layer; 1 where there are none.
 
     Returns:
-        g^2 of each layer; their mean over all weights is 1.
+        g^2 of each layer; their mean over all symbols is 1.
     """
-    wanted = {name: math.sqrt(sensitivity[name] / counts[name]) for name in counts}
+    copies = copies or dict.fromkeys(counts, 1)
+    symbols = {name: counts[name] * copies[name] for name in counts}
+    wanted = {name: math.sqrt(sensitivity[name] / counts[name]) / copies[name] for name in counts}
     low, high = 0.0, limit / min(wanted.values())
     for _ in range(100):
         factor = (low + high) / 2
         power = {name: min(limit, factor * value) for name, value in wanted.items()}
-        total = sum(power[name] * counts[name] for name in counts)
-        low, high = (factor, high) if total < sum(counts.values()) else (low, factor)
+        total = sum(power[name] * symbols[name] for name in counts)
+        low, high = (factor, high) if total < sum(symbols.values()) else (low, factor)
     return power
 
 

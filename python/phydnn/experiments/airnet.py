@@ -376,9 +376,9 @@ def of_code(point: Point, folder: Path) -> Row:
 def of_protection(point: Point, folder: Path) -> Row:
     """The network for the low end with unequal error protection, in more bandwidth than it needs.
 
-    Schemes: "uniform", "power" (allocated, by "loss"), "repetition by MEASURE" (Algorithm 2) and
-    "repetition and power"; a remark may follow after a comma. ``point["spare"]`` is the bandwidth
-    over that of one symbol a weight.
+    Schemes: "uniform", "power" (allocated, as it was trained for or by "loss"), "repetition by
+    MEASURE" (Algorithm 2) and "repetition and power" (of the same mean over all symbols); a remark
+    may follow after a comma. ``point["spare"]`` is the bandwidth over that of one symbol a weight.
     """
     import torch
 
@@ -388,20 +388,20 @@ def of_protection(point: Point, folder: Path) -> Row:
     network = networks.at(float(point["snr_db"]))
     counts = {name: weight.numel() for name, weight in pruning.weights(network).items()}
     n0 = 10 ** (-float(point["snr_db"]) / 10)
-    measure = scheme.partition(" by ")[2] or "loss"
-    noise = dict.fromkeys(counts, 1.0)
-    uses = airnet.uses(network)
+    measure = scheme.partition(" by ")[2]
+    copies, power = dict.fromkeys(counts, 1), dict.fromkeys(counts, 1.0)
     if scheme != "uniform":
-        found = sensitivity(networks, float(point["snr_db"]), measure)
+        # Power goes as the network was trained for it to, where it was.
+        known = None if measure else networks.sensitivity
+        found = known or sensitivity(networks, float(point["snr_db"]), measure or "loss")
         if scheme.startswith("repetition"):
-            budget = int(point["spare"] * sum(counts.values()))
-            copies = range(1, 9)
-            levels = protection.expand(found, counts, budget, copies, [1 / copy for copy in copies])
-            noise = {name: 1 / copies[level] for name, level in levels.items()}
-            uses = sum(copies[levels[name]] * count for name, count in counts.items()) // 2
+            budget, most = int(point["spare"] * sum(counts.values())), range(1, 9)
+            levels = protection.expand(found, counts, budget, most, [1 / copy for copy in most])
+            copies = {name: most[level] for name, level in levels.items()}
         if scheme.endswith("power"):
-            power = protection.allocate_power(found, counts)
-            noise = {name: noise[name] / power[name] for name in counts}
+            power = protection.allocate_power(found, counts, copies=copies)
+    noise = {name: 1 / (copies[name] * power[name]) for name in counts}
+    uses = -(-sum(copies[name] * count for name, count in counts.items()) // 2)
     generator = torch.Generator().manual_seed(point["seed"])
     send = airnet.Plain(n0, generator, noise)
     client = airnet.deploy(network, networks.train, send, draws=8)
@@ -576,7 +576,7 @@ def draw(figure: Figure, rows: Sequence[Row], title: str, key: str = "snr_db") -
             [entry[key] for entry in ordered],
             value,
             yerr=reach,
-            marker=plots.MARKERS[i % len(plots.MARKERS)],
+            marker=plots.MARKERS[(i + i // len(plots.COLOURS)) % len(plots.MARKERS)],
             color=plots.COLOURS[i % len(plots.COLOURS)],
             ls="--" if "," in scheme else "-",
             label=scheme,

@@ -427,21 +427,24 @@ LAYERS = st.dictionaries(
 )
 
 
-@given(LAYERS)
+@given(LAYERS, st.lists(st.integers(1, 8), min_size=3, max_size=3))
 def test_allocated_power_has_a_mean_of_one_and_is_the_best(
-    layers: dict[str, tuple[float, int]],
+    layers: dict[str, tuple[float, int]], several: list[int]
 ) -> None:
     sensitivity = {name: h for name, (h, _) in layers.items()}
     counts = {name: v for name, (_, v) in layers.items()}
-    power = protection.allocate_power(sensitivity, counts, limit=1e9)
-    total = sum(counts.values())
-    assert sum(power[n] * counts[n] for n in counts) == pytest.approx(total)
-    harm = sum(sensitivity[n] / power[n] for n in counts)
+    copies = {name: several[i % 3] for i, name in enumerate(counts)}
+    power = protection.allocate_power(sensitivity, counts, limit=1e9, copies=copies)
+    total = sum(copies[n] * counts[n] for n in counts)
+    assert sum(power[n] * copies[n] * counts[n] for n in counts) == pytest.approx(total)
+    harm = sum(sensitivity[n] / copies[n] / power[n] for n in counts)
     # Cauchy and Schwarz: the least that any allocation reaches.
     least = sum(math.sqrt(sensitivity[n] * counts[n]) for n in counts) ** 2 / total
     assert harm == pytest.approx(least, rel=1e-6)
     held = protection.allocate_power(sensitivity, counts, limit=2)
     assert max(held.values()) <= 2 * (1 + 1e-9)
+    once = protection.allocate_power(sensitivity, counts, copies=dict.fromkeys(counts, 1))
+    assert once == protection.allocate_power(sensitivity, counts)
 
 
 @given(LAYERS, st.floats(1, 4))
