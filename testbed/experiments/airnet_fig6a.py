@@ -39,4 +39,7 @@ def measure(point: Point, folder: Path) -> list[Row]:
 
 def draw(figure: Figure, rows: list[Row]) -> None:
     airnet.draw(figure, rows, f"{rows[0]['model']} over AWGN", "channel_uses")
-    figure.axes[0].set(xscale="log", xlabel="channel uses")
+    axis, uses = figure.axes[0], sorted({row["channel_uses"] for row in rows})
+    axis.set(xscale="log", xlabel="channel uses (millions)")
+    axis.set_xticks(uses, [f"{count / 1e6:.2g}" for count in uses])
+    axis.set_xticks([], minor=True)

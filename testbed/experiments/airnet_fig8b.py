@@ -60,4 +60,5 @@ def draw(figure: Figure, rows: list[Row]) -> None:
         f"{rows[0]['model']} at {low:g} dB",
         "channel_uses",
     )
-    figure.axes[0].set_xlabel("channel uses")
+    figure.axes[0].set_xlabel("channel uses (millions)")
+    figure.axes[0].xaxis.set_major_formatter(lambda uses, _: f"{uses / 1e6:g}")
