@@ -31,3 +31,6 @@ def measure(point: Point, folder: Path) -> list[Row]:
 
 def draw(figure: Figure, rows: list[Row]) -> None:
     airnet.draw(figure, rows, f"{rows[0]['model']}, sent for {rows[0]['expected_db']:g} dB")
+    for line in figure.axes[0].get_lines():
+        if line.get_linestyle() == "--":
+            line.set_drawstyle("steps-post")  # A stream arrives whole or not at all.
