@@ -48,12 +48,13 @@ def schemes(uses: int) -> dict[str, dict[str, Any]]:
         "constellation": "psk",
     }
     narrow = {"mode": "corrected", "uses": uses, "dim": 2, "size": 16}
+    square: dict[str, Any] = {"constellation": "qam", "spread": 1.0}
     return {
         "as published": published,
         **{f"as published, {name}": published | change for name, change in DEPARTURES.items()},
         "as published, all of these": published | everything,
         "corrected": corrected,
-        **{f"{uses} uses, {name}": narrow | {"quantizer": name} for name in QUANTIZERS},
+        **{f"{uses} uses, {name}": narrow | square | {"quantizer": name} for name in QUANTIZERS},
         f"{uses} uses, ema, dictionary on air": narrow
         | {"quantizer": "ema", "constellation": "dictionary", "spread": 1.5},
     }

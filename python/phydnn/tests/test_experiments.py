@@ -419,6 +419,18 @@ def test_short_trainings_are_not_all_pruning(name: str, tmp_path: Path) -> None:
             assert config.epochs >= steps + 2, (config.bandwidth, steps)
 
 
+@pytest.mark.parametrize("name", ["phydnn_ablation", "phydnn_conditions"])
+def test_no_two_rows_are_the_same_training(name: str, tmp_path: Path) -> None:
+    experiment = experiments.load(name)
+    asked = Settings(data="cifar10:x", folder=tmp_path, options=experiment.options)
+    given = [
+        inference.overrides(point["phydnn"] | {"seed": point["seed"]})
+        for point in experiment.points(asked)
+    ]
+    configs = [train.read_config(train.PhydnnConfig, "phydnn", "cifar10", each) for each in given]
+    assert len({repr(config) for config in configs}) == len(given)
+
+
 def test_training_points_share_their_backbone_and_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
