@@ -56,6 +56,7 @@ def sensitivities(
     pruning.check_weights(network)
     count = min(len(images), 4 * airnet.CALIBRATION_BATCH if measure == "loss" else 256)
     x, y = torch.from_numpy(images.x[:count]), torch.from_numpy(images.y[:count])
+    x = x.contiguous(memory_format=torch.channels_last)  # A third faster on a CPU, or more.
     generator = torch.Generator().manual_seed(seed)
     learning = network.training
     network.train()

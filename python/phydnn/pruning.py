@@ -58,7 +58,8 @@ class Space:
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, Normalize) or super().is_leaf_module(m, module_qualified_name)
+        whole = isinstance(m, (Normalize, nn.Conv2d))
+        return whole or super().is_leaf_module(m, module_qualified_name)
 
 
 def spaces(network: nn.Module, image: Tensor) -> list[Space]:

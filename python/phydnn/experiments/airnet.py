@@ -57,6 +57,7 @@ def point(
     seed: int = 1,
     airnet: Mapping[str, Any] | None = None,
     model: str = "",
+    backbone: Mapping[str, Any] | None = None,
 ) -> Point:
     """A point: a network, trained once for all that share it, and a way to deliver it.
 
@@ -69,15 +70,18 @@ def point(
         airnet: settings of :class:`phydnn.train.airnet.AirnetConfig` in place of the recipe's,
             with which the network is trained for the purpose.
         model: the backbone, in place of the recipe's.
+        backbone: more settings of :class:`phydnn.train.config.BackboneConfig` in place of the
+            recipe's.
     """
     options = OPTIONS | settings.options
     quick = QUICK if settings.quick else {"backbone": {}, "airnet": {}}
+    own = ({"model": model} if model else {}) | dict(backbone or {})
     made: Point = {
         "scheme": scheme,
         "recipe": "airnet-digits" if settings.quick else str(options["recipe"]),
         "data": "digits" if settings.quick else inference.need_data(settings),
         "provenance": options["provenance"],
-        "backbone": quick["backbone"] | ({"model": model} if model else {}),
+        "backbone": quick["backbone"] | own,
         "airnet": quick["airnet"] | dict(airnet or {}),
         "channel": channel,
         "snr_db": snr_db,
@@ -85,8 +89,8 @@ def point(
         "deliveries": 6 if settings.quick else options["deliveries"],
         "images": 0 if settings.quick else options["images"],
     }
-    # Another model is not the run's: it has a backbone of its own.
-    if run := "" if settings.quick or model else str(options["run"]):
+    # A backbone with settings of its own is not the run's.
+    if run := "" if settings.quick or own else str(options["run"]):
         weights = Path(run).resolve() / "backbone" / "best.safetensors"
         ready = Path(run).resolve() / "airnet" / "best.safetensors"
         made |= {"weights": str(weights), "weights_sha256": _digest(weights)}

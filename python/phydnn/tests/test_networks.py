@@ -116,6 +116,18 @@ def test_depths_and_shapes(name: str, layers: int) -> None:
         assert round(complexity.parameters(network) / 1e6, 2) == 0.27
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+def test_strided_depthwise_filters_stay_in_float32(stride: int) -> None:
+    torch.manual_seed(4)
+    layer, x = networks.Depthwise(8, stride), torch.randn(2, 8, 6, 6)
+    plain = nn.functional.conv2d(x, layer.weight, None, stride, 1, groups=8)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = layer(x.bfloat16())
+    assert found.dtype == (torch.float32 if stride > 1 else torch.bfloat16)
+    torch.testing.assert_close(found.float(), plain, rtol=2e-2, atol=2e-2)
+    assert torch.equal(layer(x), plain)
+
+
 @pytest.mark.parametrize("point", ["layer1", "layer2.0", "bn1", "layer3", "fc"])
 def test_split_is_exact(point: str) -> None:
     torch.manual_seed(1)
