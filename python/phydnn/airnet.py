@@ -214,7 +214,8 @@ def deploy(network: nn.Module, images: Images, send: Send, draws: int = 16) -> n
 
     Args:
         network: of convolutions, linear layers and batch normalisation, as it was trained.
-        images: to average over, of the training set; ``draws`` batches of CALIBRATION_BATCH.
+        images: to average over, as the training showed them (:func:`phydnn.train.shown`);
+            ``draws`` batches of CALIBRATION_BATCH.
         send: one delivery, drawn anew at each call.
 
     Returns:

@@ -59,7 +59,7 @@ def export_airnet(
             raise InputError(f"{source} is missing: run phydnn train airnet first")
     backbone = train.load_backbone(sources[0])
     low, high, config = load_airnet(sources[1], backbone)
-    images = datasets.load(data or config.data, "train")
+    images = train.shown(datasets.load(data or config.data, "train"), config)
     test = datasets.load(data or config.data, "test")
     counts = {name: weight.numel() for name, weight in pruning.weights(low).items()}
     kept = run / "airnet" / "sensitivity.json"

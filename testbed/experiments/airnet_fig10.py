@@ -11,7 +11,7 @@ from phydnn.experiments import Point, Row, Settings, airnet
 
 TITLE = "Fig. 10: Es/N0 other than the server's estimate: graceful against a cliff"
 SOURCE = airnet.SOURCE.format("Fig. 10: mismatch between the expected and the actual Es/N0")
-VERSION = 1
+VERSION = 2
 OPTIONS: dict[str, Any] = airnet.OPTIONS
 
 EXPECTED = 10.0

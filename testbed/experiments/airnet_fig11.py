@@ -11,7 +11,7 @@ from phydnn.experiments import Point, Row, Settings, airnet
 
 TITLE = "Fig. 11: a pruned network beside one that is small by design"
 SOURCE = airnet.SOURCE.format("Fig. 11: AirNet beside Air-MobileNet at the same bandwidth")
-VERSION = 1
+VERSION = 2
 OPTIONS: dict[str, Any] = {
     **{name: value for name, value in airnet.OPTIONS.items() if name != "run"},
     "backbone_epochs": 20,

@@ -11,7 +11,7 @@ from phydnn.experiments import Point, Row, Settings, airnet
 
 TITLE = "Fig. 4a: a network delivered over AWGN, analog and digital"
 SOURCE = airnet.SOURCE.format("Fig. 4a: Small-VGG16 on CIFAR-10 over AWGN")
-VERSION = 1
+VERSION = 2
 OPTIONS: dict[str, Any] = airnet.OPTIONS
 
 SCHEMES = ("AirNet", "uniform power")

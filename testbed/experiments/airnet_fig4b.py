@@ -11,7 +11,7 @@ from phydnn.experiments import Point, Row, Settings, airnet
 
 TITLE = "Fig. 4b: a network delivered over slow Rayleigh fading, analog and digital"
 SOURCE = airnet.SOURCE.format("Fig. 4b: Small-VGG16 on CIFAR-10 over slow fading")
-VERSION = 1
+VERSION = 2
 OPTIONS: dict[str, Any] = airnet.OPTIONS | {"deliveries": 100}
 
 SCHEMES = ("AirNet, CSI at the receiver", "CSI at both ends")

@@ -11,7 +11,7 @@ from phydnn.experiments import Point, Row, Settings, airnet
 
 TITLE = "Fig. 4c: ResNet-34 delivered over AWGN, analog and digital"
 SOURCE = airnet.SOURCE.format("Fig. 4c: ResNet-34 on Tiny ImageNet over AWGN")
-VERSION = 1
+VERSION = 2
 OPTIONS: dict[str, Any] = airnet.OPTIONS
 
 SCHEMES = ("AirNet", "uniform power", "AirNet's network, quantised, capacity")

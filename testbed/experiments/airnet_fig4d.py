@@ -11,7 +11,7 @@ from phydnn.experiments import Point, Row, Settings, airnet
 
 TITLE = "Fig. 4d: ResNet-34 delivered over slow Rayleigh fading"
 SOURCE = airnet.SOURCE.format("Fig. 4d: ResNet-34 on Tiny ImageNet over slow fading")
-VERSION = 1
+VERSION = 2
 OPTIONS: dict[str, Any] = airnet.OPTIONS | {"deliveries": 100}
 
 SCHEMES = ("AirNet, CSI at the receiver", "CSI at both ends")

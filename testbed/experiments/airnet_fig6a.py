@@ -11,7 +11,7 @@ from phydnn.experiments import Point, Row, Settings, airnet
 
 TITLE = "Fig. 6a: accuracy against channel uses"
 SOURCE = airnet.SOURCE.format("Fig. 6a: accuracy against the bandwidth b")
-VERSION = 1
+VERSION = 2
 OPTIONS: dict[str, Any] = airnet.OPTIONS | {"epochs": 8, "limit": 24_000, "prune_share": 0.25}
 
 SNRS = (0.0, 5.0, 15.0)

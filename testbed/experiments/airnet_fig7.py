@@ -11,7 +11,7 @@ from phydnn.experiments import Point, Row, Settings, airnet, plots
 
 TITLE = "Fig. 7: spirals against repetition at equal bandwidth: weight SDR and accuracy"
 SOURCE = airnet.SOURCE.format("Fig. 7: bandwidth expansion by Shannon-Kotelnikov mapping")
-VERSION = 1
+VERSION = 2
 OPTIONS: dict[str, Any] = airnet.OPTIONS | {"deliveries": 10, "images": 4000}
 
 SCHEMES = (

@@ -11,7 +11,7 @@ from phydnn.experiments import Point, Row, Settings, airnet, plots
 
 TITLE = "Fig. 8a: ablation of the training"
 SOURCE = airnet.SOURCE.format("Fig. 8a: what is left out of the training")
-VERSION = 1
+VERSION = 2
 OPTIONS: dict[str, Any] = airnet.OPTIONS | {"snr_db": 5.0, "epochs": 4, "limit": 24_000}
 
 CHANGES: dict[str, dict[str, Any]] = {

@@ -11,7 +11,7 @@ from phydnn.experiments import Point, Row, Settings, airnet
 
 TITLE = "Fig. 8b: unequal error protection by loss, eigenvalue and trace, and by power"
 SOURCE = airnet.SOURCE.format("Fig. 8b: unequal error protection by the loss and by the Hessian")
-VERSION = 2
+VERSION = 3
 OPTIONS: dict[str, Any] = airnet.OPTIONS | {"epochs": 4, "limit": 24_000, "images": 4000}
 
 SCHEMES = (

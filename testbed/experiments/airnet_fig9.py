@@ -11,7 +11,7 @@ from phydnn.experiments import Point, Row, Settings, airnet
 
 TITLE = "Fig. 9: two boundary networks and their interpolations"
 SOURCE = airnet.SOURCE.format("Fig. 9: SNR-robust AirNet: the sandwich rule and interpolation")
-VERSION = 1
+VERSION = 2
 OPTIONS: dict[str, Any] = airnet.OPTIONS | {"images": 4000}
 
 SCHEMES = ("interpolated", "low end only", "high end only")

@@ -122,6 +122,7 @@ class Trained:
         backbone: the unpruned network; ``reference``: which images of ``test`` it gets right.
         low, high: the boundary networks; the same where there is one.
         sensitivity: of each layer, where power is allocated.
+        train: images as the training showed them.
     """
 
     backbone: nn.Module
@@ -222,7 +223,7 @@ def _load(weights: str, run: str, data: str, images: int) -> Trained:
         high,
         config,
         read_noise(kept, low) if kept.is_file() else None,
-        datasets.load(data, "train"),
+        train.shown(datasets.load(data, "train"), config),
         test,
         airnet.right(backbone, test),
     )

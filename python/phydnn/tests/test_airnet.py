@@ -228,6 +228,27 @@ def test_without_noise_the_client_runs_the_network_that_was_trained(
     assert airnet.side_bytes(client) == 2 * (channels + normalised + 5 * len(sent))
 
 
+def test_side_information_is_of_images_as_the_training_showed_them(digits: Images) -> None:
+    """So the client runs the network of the running averages, which plain images miss."""
+    config = settings_of(crop=3)
+    network = build("vgg16@0.0625", 1)
+    norms = [m for m in network.modules() if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d))]
+    for norm in norms:
+        norm.momentum = None  # The mean over all batches.
+    generator = torch.Generator().manual_seed(3)
+    x = torch.from_numpy(digits.x)
+    with torch.no_grad():
+        for _ in range(8):
+            network.train()(train.augment(x, config.crop, config.flip, generator))
+        expected = network.eval()(x)
+        off = {
+            kind: float((airnet.deploy(network, images, lambda w: w, 2)(x) - expected).std())
+            for kind, images in (("shown", train.shown(digits, config)), ("plain", digits))
+        }
+    assert off["shown"] < 0.5 * off["plain"]
+    assert torch.equal(torch.from_numpy(train.shown(digits, settings_of(crop=0)).x), x)
+
+
 def test_the_client_makes_up_for_noise(backbone: Path, digits: Images) -> None:
     """With the correction it is nearer to the clean logits than with the averages alone."""
     network = train.load_backbone(backbone)

@@ -11,7 +11,7 @@ from phydnn.train.config import (
     make_config,
     read_config,
 )
-from phydnn.train.engine import BaseTask, Task, augment, fit, uses_bfloat16
+from phydnn.train.engine import BaseTask, Task, augment, fit, shown, uses_bfloat16
 from phydnn.train.phydnn import PhydnnTask, load_phydnn, make_phydnn, train_phydnn
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "make_config",
     "make_phydnn",
     "read_config",
+    "shown",
     "train_backbone",
     "train_phydnn",
     "uses_bfloat16",

@@ -17,12 +17,13 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from phydnn import airnet, checkpoint, protection, pruning
+from phydnn.datasets import Images
 from phydnn.errors import InputError
 from phydnn.results import write_json
 from phydnn.train.backbone import load_backbone, load_teachers
 from phydnn.train.config import FollowConfig, make_config
 from phydnn.train.distillation import losses, teach
-from phydnn.train.engine import Task, decay_groups, fit, load_splits
+from phydnn.train.engine import Task, decay_groups, fit, load_splits, shown
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -182,9 +183,12 @@ class AirnetTask(Task):
         taught = teach(self.teachers, x[: config.taught(len(x))], config.softness)
         return losses(logits, y, taught, config.distillation, config.softness)
 
+    def validate(self, val: Images, device: torch.device, seed: int) -> dict[str, float]:
+        return super().validate(shown(val, self._config), device, seed)
+
     def logits(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        # Normalised by the batch, since no average fits every draw of the noise: what a client
-        # does that has images of its own. What is sent is measured when the training has ended.
+        # Normalised by the batch, since no average fits every draw of the noise: what is sent is
+        # measured when the training has ended.
         self.low.train()
         return self._eager(self._delivered(self._draw(generator), generator), x).float()
 

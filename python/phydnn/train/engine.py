@@ -182,6 +182,18 @@ def augment(x: Tensor, crop: int, flip: bool, generator: torch.Generator, side: 
     return padded[images, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
+def shown(images: Images, config: FitConfig) -> Images:
+    """The images as training shows them at full size: each shifted and mirrored once.
+
+    What is measured for a network in place of its running averages is measured on these: the zeros
+    that shifting brings in, alone, change every layer's mean and variance.
+    """
+    generator = torch.Generator().manual_seed(config.seed)
+    parts = torch.from_numpy(images.x).split(1024)
+    x = torch.cat([augment(part, config.crop, config.flip, generator) for part in parts])
+    return dataclasses.replace(images, x=x.contiguous().numpy())
+
+
 def batches(
     images: Images, config: FitConfig, generator: torch.Generator, side: int = 0
 ) -> Iterator[tuple[Tensor, Tensor]]:
