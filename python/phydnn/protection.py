@@ -37,7 +37,8 @@ def sensitivities(
 
     Args:
         network: trained; batch normalisation goes by the batch, as in training with noise.
-        images: labelled; the first of them are used, as many as fit.
+        images: labelled, as the training showed them (:func:`phydnn.train.shown`); the first of
+            them are used, as many as fit.
         measure: "loss" (AirNet's eq. (5), at ``n0``), "eigenvalue" (the largest of the layer's
             Hessian, by von Mises' iteration, its Algorithm 1) or "trace" (Hutchinson's estimate).
         n0: relative power of the noise that "loss" tries.

@@ -262,7 +262,8 @@ def train_airnet(config: AirnetConfig, weights: Path, out: Path) -> Path:
     if config.power in protection.MEASURES:
         kept = out / "sensitivity.json"  # Not measured again when a run goes on.
         if not kept.is_file():
-            found = protection.sensitivities(teacher, train, config.power, seed=config.seed)
+            seen = shown(train, config)
+            found = protection.sensitivities(teacher, seen, config.power, seed=config.seed)
             write_json(kept, found)
         sensitivity = read_noise(kept, network)
     teachers = [teacher, *load_teachers(config.teachers, train)]
