@@ -14,9 +14,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-"""Okabe and Ito's, those that stand out on white first."""
-MARKERS = "osD^vP*"
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8b5a2b")
+"""Okabe and Ito's, those that stand out on white first, and a brown for an eighth line."""
+MARKERS = "osD^vP*X"
 GREY = "#6b6b6b"
 ES_N0 = "$E_s/N_0$ (dB)"
 STYLE: dict[Any, Any] = {
