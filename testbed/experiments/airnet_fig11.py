@@ -22,7 +22,7 @@ OPTIONS: dict[str, Any] = {
 """Both networks are trained alike: for ``backbone_epochs``, then pruned and for the channel for
 ``epochs``; of each the last quarter at full size. ``limit`` as in a recipe."""
 
-MODELS = {"AirNet": "vgg16@0.5", "Air-MobileNet": "mobilenetv2"}
+MODELS = {"AirNet": "", "Air-MobileNet": "mobilenetv2"}
 QUICK_MODELS = {"AirNet": "", "Air-MobileNet": "mobilenetv2@0.25"}
 
 
