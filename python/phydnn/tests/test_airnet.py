@@ -239,7 +239,7 @@ def test_side_information_is_of_images_as_the_training_showed_them(digits: Image
     x = torch.from_numpy(digits.x)
     with torch.no_grad():
         for _ in range(8):
-            network.train()(train.augment(x, config.crop, config.flip, generator))
+            network.train()(train.augment(x, config, generator))
         expected = network.eval()(x)
         off = {
             kind: float((airnet.deploy(network, images, lambda w: w, 2)(x) - expected).std())

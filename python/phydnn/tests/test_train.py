@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -113,13 +113,18 @@ def test_kmeans_and_relabelling() -> None:
         kmeans(slices, 17, 1)
 
 
-def test_augmentation_shifts_and_mirrors() -> None:
+@pytest.mark.parametrize(("padding", "mode"), [("zeros", "constant"), ("reflect", "reflect")])
+def test_augmentation_shifts_and_mirrors(
+    padding: str, mode: Literal["constant", "reflect"]
+) -> None:
     x = torch.randint(1, 256, (64, 1, 6, 6), dtype=torch.uint8)
     generator = torch.Generator().manual_seed(5)
-    torch.testing.assert_close(train.augment(x, 0, False, generator), x)
-    padded = nn.functional.pad(x, (2, 2, 2, 2))
+    still = train.BackboneConfig(data="digits", crop=0, flip=False, padding=padding)
+    torch.testing.assert_close(train.augment(x, still, generator), x)
+    moving = dataclasses.replace(still, crop=2, flip=True)
+    padded = torch.from_numpy(np.pad(x.numpy(), ((0, 0), (0, 0), (2, 2), (2, 2)), mode))
     seen = set()
-    for image, whole in zip(train.augment(x, 2, True, generator), padded, strict=True):
+    for image, whole in zip(train.augment(x, moving, generator), padded, strict=True):
         matches = [
             (row, column, mirrored)
             for row in range(5)
@@ -133,6 +138,9 @@ def test_augmentation_shifts_and_mirrors() -> None:
         assert len(matches) == 1
         seen.add(matches[0])
     assert len(seen) > 30
+    if padding == "reflect":
+        with pytest.raises(InputError, match="6x6 pixels can be reflected by 5 at most"):
+            train.augment(x, dataclasses.replace(moving, crop=6), generator)
 
 
 def test_checkpoint_round_trip(tmp_path: Path) -> None:

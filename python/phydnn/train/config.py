@@ -16,6 +16,7 @@ from phydnn.errors import InputError
 RECIPES = Path(__file__).parents[1] / "recipes"
 CHOICES = {
     "precision": ("auto", "float32", "bfloat16"),
+    "padding": ("zeros", "reflect"),
     "select": ("validation", "test"),
     "mode": ("corrected", "as-published"),
     "lookup": LOOKUPS,
@@ -64,6 +65,8 @@ class FitConfig:
         lr: peak of the one-cycle learning rate; ``warmup``: the share of steps that climb to it.
         momentum, weight_decay: of SGD (Nesterov).
         crop: random shift in pixels either way; flip: random mirror images.
+        padding: what a shift brings in: "zeros", black as of torchvision's RandomCrop, which the
+            network will meet in no picture; or the picture's own edge, to "reflect".
         small_side: images are cut to random squares of this side for the first ``small_share`` of
             the epochs, which costs less time; 0 never cuts.
         precision: "bfloat16" computes in that type, "auto" where the machine has units for it.
@@ -83,6 +86,7 @@ class FitConfig:
     weight_decay: float = 5e-4
     crop: int = 4
     flip: bool = True
+    padding: str = "zeros"
     small_side: int = 0
     small_share: float = 0.4
     precision: str = "auto"

@@ -161,20 +161,30 @@ def one_cycle(progress: float, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
 
 
-def augment(x: Tensor, crop: int, flip: bool, generator: torch.Generator, side: int = 0) -> Tensor:
-    """Randomly shifts (by up to ``crop`` pixels, zeros coming in) and mirrors uint8 [B,C,H,W].
+def augment(x: Tensor, config: FitConfig, generator: torch.Generator, side: int = 0) -> Tensor:
+    """Randomly shifts and mirrors uint8 [B,C,H,W] by the config's crop, padding and flip.
 
     With ``side``, windows of side x side pixels are cut instead, from anywhere in the padded
     image. One gather for the whole batch; the result lies in channels_last order.
+
+    Raises:
+        InputError: the images are too small to reflect ``crop`` pixels of.
     """
     count, _, height, width = x.shape
-    padded = functional.pad(x, (crop, crop, crop, crop))
+    crop = config.crop
+    if config.padding == "reflect" and crop >= min(height, width):
+        raise InputError(
+            f"the setting crop is {crop}, but images of {height}x{width} pixels can be reflected "
+            f"by {min(height, width) - 1} at most: lower it or set padding=zeros"
+        )
+    mode = {"zeros": "constant", "reflect": "reflect"}[config.padding]
+    padded = functional.pad(x, (crop, crop, crop, crop), mode)
     rows_out, columns_out = (min(side, height), min(side, width)) if side else (height, width)
     row = torch.randint(0, height + 2 * crop - rows_out + 1, (count, 1), generator=generator)
     column = torch.randint(0, width + 2 * crop - columns_out + 1, (count, 1), generator=generator)
     rows = row + torch.arange(rows_out)
     columns = torch.arange(columns_out).expand(count, -1)
-    if flip:
+    if config.flip:
         mirrored = torch.rand(count, 1, generator=generator) < 0.5
         columns = torch.where(mirrored, columns_out - 1 - columns, columns)
     columns = columns + column
@@ -185,12 +195,12 @@ def augment(x: Tensor, crop: int, flip: bool, generator: torch.Generator, side: 
 def shown(images: Images, config: FitConfig) -> Images:
     """The images as training shows them at full size: each shifted and mirrored once.
 
-    What is measured for a network in place of its running averages is measured on these: the zeros
-    that shifting brings in, alone, change every layer's mean and variance.
+    What is measured for a network in place of its running averages is measured on these: zeros that
+    shifting brings in, alone, change every layer's mean and variance.
     """
     generator = torch.Generator().manual_seed(config.seed)
     parts = torch.from_numpy(images.x).split(1024)
-    x = torch.cat([augment(part, config.crop, config.flip, generator) for part in parts])
+    x = torch.cat([augment(part, config, generator) for part in parts])
     return dataclasses.replace(images, x=x.contiguous().numpy())
 
 
@@ -204,7 +214,7 @@ def batches(
     order = torch.randperm(len(x), generator=generator)
     for index in order.split(config.batch):
         if len(index) == config.batch or len(order) < config.batch:
-            shown = augment(x[index], config.crop, config.flip, generator, side)
+            shown = augment(x[index], config, generator, side)
             yield blend(shown, mixup, generator) if mixup else shown, y[index]
 
 
