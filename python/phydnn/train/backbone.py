@@ -40,7 +40,7 @@ class BackboneTask(Task):
                 part.compile()
 
     def groups(self) -> list[dict[str, Any]]:
-        return decay_groups(self.network)
+        return decay_groups(self.network, bias_scale=self._config.bias_scale)
 
     def forward(self, x: Tensor, y: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         config = self._config
@@ -65,6 +65,8 @@ def train_backbone(config: BackboneConfig, out: Path) -> Path:
     torch.manual_seed(config.seed)
     network = networks.build(config.model, len(train.classes), *pixel_statistics(train))
     networks.check_logits(network.eval(), torch.from_numpy(train.x[:2]), len(train.classes))
+    if isinstance(network, networks.CifarNet):
+        network.whiten(torch.from_numpy(train.x[:5000]))
     if config.start and not (out / "last.safetensors").is_file():
         grow(load_backbone(Path(config.start)), network)
     teachers = load_teachers(config.teachers, train)

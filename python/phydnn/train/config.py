@@ -135,11 +135,13 @@ class BackboneConfig(FollowConfig):
         start: a checkpoint to start from; one of a shallower network of the family is deepened
             with residual blocks that do nothing yet.
         label_smoothing: of the cross-entropy.
+        bias_scale: the learning rate of biases and scales of normalisation over the others'.
     """
 
     model: str = "resnet20"
     start: str = ""
     label_smoothing: float = 0.0
+    bias_scale: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -141,12 +141,18 @@ class Task(BaseTask):
         return entry["val_accuracy"], -entry["val_loss"]
 
 
-def decay_groups(module: nn.Module, scale: float = 1.0) -> list[dict[str, Any]]:
-    """Parameters with weight decay, and those without: biases and scales of normalisation."""
+def decay_groups(
+    module: nn.Module, scale: float = 1.0, bias_scale: float = 1.0
+) -> list[dict[str, Any]]:
+    """Parameters with weight decay, and those without: biases and scales of normalisation.
+
+    ``scale`` is a factor on the learning rate of all, ``bias_scale`` a further one of the latter.
+    """
     parameters = list(module.parameters())
+    biases = [p for p in parameters if p.ndim <= 1]
     return [
         {"params": [p for p in parameters if p.ndim > 1], "scale": scale},
-        {"params": [p for p in parameters if p.ndim <= 1], "scale": scale, "weight_decay": 0.0},
+        {"params": biases, "scale": scale * bias_scale, "weight_decay": 0.0},
     ]
 
 
