@@ -357,7 +357,7 @@ SCALABLE: dict[str, Callable[..., nn.Module]] = {
     "mobilenetv2": MobileNetV2,
     "cifarnet": CifarNet,
 }
-"""Networks of AirNet's papers and a teacher, by name; a name may end in @WIDTH, such as vgg16@0.5."""
+"""AirNet's networks and a teacher, by name; a name may end in @WIDTH, such as vgg16@0.5."""
 
 
 class Preprocessed(nn.Module):

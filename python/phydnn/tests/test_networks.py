@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -114,6 +115,27 @@ def test_depths_and_shapes(name: str, layers: int) -> None:
     if name == "resnet20":
         # He et al. 2016, table 6: 0.27 M parameters.
         assert round(complexity.parameters(network) / 1e6, 2) == 0.27
+
+
+def test_the_teacher_begins_as_whitened_patches() -> None:
+    torch.manual_seed(3)
+    network = networks.build("cifarnet", 10, [125.0, 120.0, 90.0], [60.0, 50.0, 70.0]).eval()
+    assert isinstance(network, networks.CifarNet)
+    # Jordan 2024: 1.97 million parameters.
+    assert round(complexity.parameters(network) / 1e6, 2) == 1.97
+    grey = torch.randint(0, 256, (256, 1, 9, 9)) + torch.randint(-40, 40, (256, 3, 9, 9))
+    x = grey.clamp(0, 255).to(torch.uint8)
+    network.whiten(x)
+    with torch.no_grad():
+        axes = network.conv1(network.normalize(x)).transpose(0, 1).flatten(1)
+        np.testing.assert_allclose(np.cov(axes[:12].numpy()), np.eye(12), atol=5e-3)
+        torch.testing.assert_close(axes[12:], -axes[:12])
+        # The identity as far as the channels go; a new convolution adds others.
+        first = network.layers[1](axes.unflatten(1, (256, 8, 8)).transpose(0, 1))
+    torch.testing.assert_close(first[:, :24].transpose(0, 1).flatten(1), axes)
+    assert first[:, 24:].std() > 0.1
+    for side in (8, 24, 32):
+        assert network(torch.zeros(2, 3, side, side, dtype=torch.uint8)).shape == (2, 10)
 
 
 @pytest.mark.parametrize("stride", [1, 2])

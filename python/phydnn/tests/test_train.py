@@ -569,6 +569,21 @@ def test_a_backbone_follows_its_teachers(tiny_run: Path, tmp_path: Path) -> None
         torch.testing.assert_close(runs["two"]["model"][key], value, rtol=1e-3, atol=1e-4)
 
 
+def test_a_teacher_learns_and_its_first_layer_stays(tmp_path: Path) -> None:
+    options = PHYDNN | {"model": "cifarnet@0.125", "epochs": 8, "lr": 0.1, "limit": 0}
+    config = train.make_config(train.BackboneConfig, options | {"bias_scale": 16.0})
+    task = train.BackboneTask(networks.build(config.model, 10, [4.9], [6.0]), config)
+    weights, biases = task.groups()
+    assert (weights["scale"], biases["scale"]) == (1.0, 16.0)
+    assert {p.ndim for p in biases["params"]} == {1} and biases["weight_decay"] == 0
+    state = checkpoint.load(train.train_backbone(config, tmp_path))
+    assert state["history"][-1]["val_accuracy"] > 0.8
+    images = datasets.load("digits", "train")
+    first = networks.CifarNet(10, *networks.pixel_statistics(images), 0.125)
+    first.whiten(torch.from_numpy(images.x))
+    torch.testing.assert_close(state["model"]["network.conv1.weight"], first.conv1.weight)
+
+
 def test_a_run_from_before_there_was_a_setting_goes_on(tiny_run: Path, tmp_path: Path) -> None:
     adapted(tiny_run, tmp_path, epochs=1)
     last = tmp_path / "last.safetensors"
