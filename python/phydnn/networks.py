@@ -608,7 +608,7 @@ def from_checkpoint(state: Mapping[str, Any]) -> nn.Module:
     }
     mean, std = weights["normalize.mean"].flatten(), weights["normalize.std"].flatten()
     # Which only a network of ours must be told.
-    classes = config.get("classes", len(weights.get("fc.bias", ())))
+    classes = config.get("classes", len(weights.get("fc.weight", ())))
     network = build(config["model"], classes, mean.tolist(), std.tolist())
     load_weights(network, weights)
     return network.eval()

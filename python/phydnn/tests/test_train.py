@@ -582,6 +582,8 @@ def test_a_teacher_learns_and_its_first_layer_stays(tmp_path: Path) -> None:
     first = networks.CifarNet(10, *networks.pixel_statistics(images), 0.125)
     first.whiten(torch.from_numpy(images.x))
     torch.testing.assert_close(state["model"]["network.conv1.weight"], first.conv1.weight)
+    again = train.load_backbone(tmp_path / "best.safetensors")
+    assert again(torch.from_numpy(images.x[:2])).shape == (2, 10)
 
 
 def test_a_run_from_before_there_was_a_setting_goes_on(tiny_run: Path, tmp_path: Path) -> None:
