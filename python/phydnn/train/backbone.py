@@ -18,9 +18,10 @@ from phydnn.datasets import Images
 from phydnn.errors import InputError
 from phydnn.networks import pixel_statistics
 from phydnn.results import provenance
-from phydnn.train.config import BackboneConfig
+from phydnn.train.config import BackboneConfig, FitConfig
 from phydnn.train.distillation import losses, teach
 from phydnn.train.engine import Task, decay_groups, fit, load_splits
+from phydnn.train.muon import Muon
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,12 @@ class BackboneTask(Task):
 
     def groups(self) -> list[dict[str, Any]]:
         return decay_groups(self.network, bias_scale=self._config.bias_scale)
+
+    def optimizer(self, config: FitConfig) -> torch.optim.Optimizer:
+        muon = self._config.muon
+        if not muon:
+            return super().optimizer(config)
+        return Muon(self.groups(), config.lr, muon, config.momentum, config.weight_decay)
 
     def forward(self, x: Tensor, y: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         config = self._config

@@ -136,12 +136,15 @@ class BackboneConfig(FollowConfig):
             with residual blocks that do nothing yet.
         label_smoothing: of the cross-entropy.
         bias_scale: the learning rate of biases and scales of normalisation over the others'.
+        muon: the learning rate of convolutions by :class:`phydnn.train.muon.Muon`, 0.03 say; 0 has
+            SGD for all.
     """
 
     model: str = "resnet20"
     start: str = ""
     label_smoothing: float = 0.0
     bias_scale: float = 1.0
+    muon: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
