@@ -2,6 +2,7 @@
 # Copyright 2026 the gr-phydnn authors
 """Networks and their cut, the embedding layer, training that survives a kill, and the export."""
 
+import copy
 import dataclasses
 import json
 import signal
@@ -27,7 +28,8 @@ from phydnn.evaluate import sweep
 from phydnn.export import export
 from phydnn.train.csi import CsiConfig
 from phydnn.train.distillation import losses, soften
-from phydnn.train.engine import blend
+from phydnn.train.engine import blend, decay_groups
+from phydnn.train.muon import Muon, orthogonalise
 from phydnn.train.phydnn import PhydnnTask, make_phydnn, start_dictionary
 
 
@@ -584,6 +586,64 @@ def test_a_teacher_learns_and_its_first_layer_stays(tmp_path: Path) -> None:
     torch.testing.assert_close(state["model"]["network.conv1.weight"], first.conv1.weight)
     again = train.load_backbone(tmp_path / "best.safetensors")
     assert again(torch.from_numpy(images.x[:2])).shape == (2, 10)
+
+
+def test_orthogonal_steps_against_singular_vectors() -> None:
+    generator = torch.Generator().manual_seed(1)
+    for shape in ((16, 144), (144, 16), (64, 64)):
+        matrix = torch.randn(shape, generator=generator)
+        u, _, v = np.linalg.svd(matrix.numpy(), full_matrices=False)
+        found = orthogonalise(matrix).numpy()
+        # The same singular vectors, with values that the five steps bring near 1.
+        values = np.diag(u.T @ found @ v.T)
+        np.testing.assert_allclose(u @ np.diag(values) @ v, found, atol=1e-4)
+        assert values.min() > 0.5 and values.max() < 1.25
+        torch.testing.assert_close(orthogonalise(1e-3 * matrix), torch.from_numpy(found))
+    assert not orthogonalise(torch.zeros(16, 144)).any()
+
+
+def test_muon_turns_wide_filters_and_is_sgd_for_the_rest() -> None:
+    torch.manual_seed(1)
+    network = networks.build("resnet20", 10, [125.0] * 3, [60.0] * 3)
+    twin = copy.deepcopy(network)
+    settings = {"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4}
+    ours = Muon(decay_groups(network), muon=0.02, **settings)
+    sgd = torch.optim.SGD(decay_groups(twin), nesterov=True, **settings)
+    assert [g["scale"] for g in ours.param_groups] == pytest.approx([1.0, 0.2, 1.0])
+    assert len(ours.param_groups[1]["params"]) == 18
+    for group in ours.param_groups:
+        group["lr"] = 0.1 * group["scale"]
+    before = {name: p.detach().clone() for name, p in network.named_parameters()}
+    generator = torch.Generator().manual_seed(2)
+    for _ in range(3):
+        for p, q in zip(network.parameters(), twin.parameters(), strict=True):
+            p.grad = q.grad = torch.randn(p.shape, generator=generator)
+        ours.step()
+        sgd.step()
+    for (name, p), q in zip(network.named_parameters(), twin.parameters(), strict=True):
+        if p.ndim < 4 or name == "conv1.weight":
+            torch.testing.assert_close(p, q)
+            continue
+        was = before[name]
+        torch.testing.assert_close(p.norm(), was.norm())
+        angle = torch.acos((p * was).sum() / was.norm() ** 2).item()
+        assert 0.02 < angle < 0.06  # Three steps of 0.02, no more than that in a row.
+
+
+def test_a_run_with_muon_that_is_cut_off_ends_where_it_would_have(tmp_path: Path) -> None:
+    options = PHYDNN | {"model": "resnet20", "muon": 0.02, "precision": "float32"}
+    whole, cut = (
+        train.make_config(train.BackboneConfig, options | {"epochs": epochs}) for epochs in (2, 1)
+    )
+    for name, configs in (("a", [whole]), ("b", [cut, whole])):
+        for config in configs:
+            with pytest.MonkeyPatch.context() as patch:
+                # A rate that does not know how long the run is.
+                patch.setattr(train.BackboneTask, "rate", lambda *_: 1.0)
+                train.train_backbone(config, tmp_path / name)
+    first, second = (checkpoint.load(tmp_path / name / "last.safetensors") for name in "ab")
+    for key, value in first["model"].items():
+        torch.testing.assert_close(second["model"][key], value)
 
 
 def test_a_run_from_before_there_was_a_setting_goes_on(tiny_run: Path, tmp_path: Path) -> None:
