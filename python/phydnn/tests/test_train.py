@@ -606,7 +606,7 @@ def test_muon_turns_wide_filters_and_is_sgd_for_the_rest() -> None:
     torch.manual_seed(1)
     network = networks.build("resnet20", 10, [125.0] * 3, [60.0] * 3)
     twin = copy.deepcopy(network)
-    settings = {"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4}
+    settings: dict[str, Any] = {"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4}
     ours = Muon(decay_groups(network), muon=0.02, **settings)
     sgd = torch.optim.SGD(decay_groups(twin), nesterov=True, **settings)
     assert [g["scale"] for g in ours.param_groups] == pytest.approx([1.0, 0.2, 1.0])
