@@ -262,6 +262,13 @@ def test_config_errors(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=message):
             train.read_config(train.PhydnnConfig, "phydnn", "digits", overrides)
+    for overrides, message in (
+        (["muon=-1"], "learning rates of 0 or more"),
+        (["bias_scale=-1"], "learning rates of 0 or more"),
+        (["muon=0.1", "lr=0"], "muon needs an lr above 0"),
+    ):
+        with pytest.raises(InputError, match=message):
+            train.read_config(train.BackboneConfig, "backbone", "digits", overrides)
     # A mode asked for by hand beats the recipe, and is beaten by what else is asked for by hand.
     chosen = train.read_config(
         train.PhydnnConfig, "phydnn", "digits", ["mode=as-published", "frozen_epochs=3"]

@@ -298,6 +298,13 @@ def make_config(kind: type[Config], values: dict[str, Any]) -> Config:
             raise InputError(f"softness is {config.softness:g} but must be above 0")
         if config.teachers and not config.taught(config.batch):
             raise InputError("teachers are named but distillation or distilled is 0: raise it")
+    if isinstance(config, BackboneConfig):
+        if config.muon < 0 or config.bias_scale < 0:
+            raise InputError("muon and bias_scale are learning rates of 0 or more")
+        if config.muon and config.lr <= 0:
+            raise InputError(
+                "muon needs an lr above 0, by which all but convolutions learns"
+            )
     if isinstance(config, PhydnnConfig):
         _check_dictionary(config)
     return config

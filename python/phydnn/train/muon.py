@@ -20,8 +20,8 @@ class Muon(torch.optim.Optimizer):
     """SGD with Nesterov's momentum, and for wide convolutions an orthogonal step of a given length.
 
     A step turns a layer's filters by about ``muon`` radians, whatever the gradient's size, and
-    leaves their norm as it was; after it there is normalisation in most networks, which does not
-    see the norm. torch.optim.Muon, which takes matrices alone, has no such layers.
+    leaves their norm as it was, which a normalisation behind them does not see anyway.
+    torch.optim.Muon takes matrices alone.
 
     Args:
         groups: as of :class:`torch.optim.SGD`, each with a factor ``scale`` on the learning rate,
@@ -77,7 +77,9 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalise(matrix: Tensor) -> Tensor:
-    """The matrix with all singular values near 1 (0.7 to 1.2), by Newton and Schulz's iteration.
+    """The matrix with its singular values near 1 by Newton and Schulz's iteration.
+
+    They come to 0.7 to 1.2, those of less than a hundredth of the largest to less.
 
     Args:
         matrix: float32 [R,C].
