@@ -302,9 +302,7 @@ def make_config(kind: type[Config], values: dict[str, Any]) -> Config:
         if config.muon < 0 or config.bias_scale < 0:
             raise InputError("muon and bias_scale are learning rates of 0 or more")
         if config.muon and config.lr <= 0:
-            raise InputError(
-                "muon needs an lr above 0, by which all but convolutions learns"
-            )
+            raise InputError("muon needs an lr above 0, by which all but convolutions learns")
     if isinstance(config, PhydnnConfig):
         _check_dictionary(config)
     return config
