@@ -42,12 +42,10 @@ class Muon(torch.optim.Optimizer):
         parts = []
         for group in groups:
             learns = [p for p in group["params"] if p.requires_grad]
-            wide = [p for p in learns if p.ndim == 4 and p[0].numel() >= NARROWEST]
-            ours = {id(p) for p in wide}
-            rest = [p for p in learns if id(p) not in ours]
             scale = group.get("scale", 1.0)
-            parts += [group | {"params": rest, "scale": scale, "orthogonal": False}]
-            parts += [group | {"params": wide, "scale": scale * muon / lr, "orthogonal": True}]
+            for orthogonal, factor in ((False, scale), (True, scale * muon / lr)):
+                mine = [p for p in learns if _is_wide(p) == orthogonal]
+                parts.append(group | {"params": mine, "scale": factor, "orthogonal": orthogonal})
         defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
         super().__init__([part for part in parts if part["params"]], defaults)
 
@@ -74,6 +72,10 @@ class Muon(torch.optim.Optimizer):
                     p.mul_(norm / p.norm().clamp_min(1e-12))
                 else:
                     p.sub_(group["lr"] * step)
+
+
+def _is_wide(p: Tensor) -> bool:
+    return p.ndim == 4 and p[0].numel() >= NARROWEST
 
 
 def orthogonalise(matrix: Tensor) -> Tensor:
